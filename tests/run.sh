@@ -1,0 +1,141 @@
+#!/usr/bin/env bash
+# Installs what is needed, builds, and runs every suite:
+#   tests/run.sh             everything: about half an hour on two cores from a bare machine
+#   tests/run.sh --quick     for work: the release build only; no sanitizers, no quickstart, no benchmark
+#   tests/run.sh NAME...     only the suites of these names (see the lines it prints)
+# One line of counts for each suite, the log of each that failed, and at last `N passed, N failed` over all of them alone in
+# its line; the status is 0 only where nothing failed. Logs stay in build/logs.
+#
+# A suite is a command with a time limit (three to ten times what it takes). Its counts are read from the last line of its
+# log that has some; a command that fails, is too late or says no counts is itself one failure, so that nothing is green by
+# silence. tests/README.md says what a suite is given and how one is added.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+
+quick=no
+chosen=()
+for argument in "$@"; do
+    case "$argument" in
+        --quick) quick=yes ;;
+        -h | --help) sed -n '2,12s/^# \?//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+        -*) echo "tests/run.sh: unknown argument '$argument'; there is --quick, and names of suites" >&2; exit 2 ;;
+        *) chosen+=("$argument") ;;
+    esac
+done
+
+logs=$PWD/build/logs
+mkdir -p "$logs"
+TMPDIR=$(mktemp -d /tmp/weft.XXXXXX) # short: UNIX sockets lie in it
+export TMPDIR
+ticker=
+child=
+trap 'kill $ticker $child 2>/dev/null; rm -rf "$TMPDIR"' EXIT
+trap 'exit 130' INT TERM
+passed=0
+failed=0
+jobs=$(nproc)
+
+# Says every minute that NAME still runs: long silences look like hangs.
+tick() {
+    local name=$1 since=$SECONDS
+    while sleep 60; do echo "  ($name: $((SECONDS - since)) s)"; done
+}
+
+# The last counts in a log, as `passed failed`: of our own suites, doctest, ctest or pytest.
+counts() {
+    awk '
+        /^[0-9]+ passed, [0-9]+ failed$/ { p = $1; f = $3 }
+        /^\[doctest\] test cases:/ { p = $6; f = $9 }
+        /% tests passed, [0-9]+ tests failed out of [0-9]+/ { f = $4; p = $NF - $4 }
+        /^=* ?([0-9]+ [a-z]+, )*[0-9]+ (passed|failed|errors?)(, [0-9]+ [a-z]+)* in [0-9.]+s/ {
+            p = 0; f = 0
+            for (i = 1; i < NF; i++) {
+                if ($(i + 1) ~ /^passed/) p = $i
+                if ($(i + 1) ~ /^(failed|errors?)/) f += $i
+            }
+        }
+        END { print p + 0, f + 0 }' "$1"
+}
+
+# run NAME SECONDS COMMAND...: 0 where the command ended well and in time; its output is in logs/NAME.log.
+run() {
+    local name=$1 limit=$2 status
+    shift 2
+    tick "$name" &
+    ticker=$!
+    timeout -k 20 "$limit" "$@" >"$logs/$name.log" 2>&1 </dev/null &
+    child=$! # waited for, not run in front, so that an interrupt ends it at once
+    wait "$child"
+    status=$?
+    kill "$ticker" 2>/dev/null
+    wait "$ticker" 2>/dev/null
+    ticker=
+    child=
+    [ $status != 124 ] && [ $status != 137 ] || echo "$name: not done after $limit s" >>"$logs/$name.log"
+    return $status
+}
+
+show() {
+    echo "----- the end of build/logs/$1.log"
+    tail -n 60 "$logs/$1.log"
+    echo "-----"
+}
+
+wanted() {
+    [ ${#chosen[@]} = 0 ] && return 0
+    local name
+    for name in "${chosen[@]}"; do [ "$name" = "$1" ] && return 0; done
+    return 1
+}
+
+suite() {
+    wanted "$1" || return 0
+    local name=$1 since=$SECONDS status p f
+    run "$@"
+    status=$?
+    read -r p f < <(counts "$logs/$name.log")
+    if [ $status != 0 ] && [ "$f" = 0 ] || [ $((p + f)) = 0 ]; then f=$((f + 1)); fi
+    echo "$name: $p passed, $f failed  ($((SECONDS - since)) s)"
+    [ "$f" = 0 ] || show "$name"
+    passed=$((passed + p))
+    failed=$((failed + f))
+}
+
+# A step that the suites after it need: on failure the run ends there.
+step() {
+    local name=$1 since=$SECONDS
+    if run "$@"; then
+        echo "$name: done  ($((SECONDS - since)) s)"
+    else
+        echo "$name: failed  ($((SECONDS - since)) s)"
+        show "$name"
+        echo "$passed passed, $((failed + 1)) failed"
+        exit 1
+    fi
+}
+
+build() { # PRESET
+    cmake --preset "$1" && ninja -C "build/$1" -j "$jobs" -k 0
+}
+
+in_ctest() { # BUILD FOLDER
+    ctest --test-dir "$1/$2" --output-on-failure --no-tests=error --timeout 300
+}
+
+export -f build in_ctest
+export jobs
+has() { [ -e "$1" ]; }
+
+step packages 900 cmake/packages.sh --tests
+has tests/tidy/run.sh && suite tidy 300 tests/tidy/run.sh
+step build-release 2400 bash -c 'build release'
+export WEFT_BUILD=$PWD/build/release
+has tests/unit/CMakeLists.txt && suite unit 300 build/release/tests/unit/weft_unit
+has tests/sim/CMakeLists.txt && suite sim 900 bash -c 'in_ctest build/release tests/sim'
+has tests/abi/run.sh && suite abi 300 tests/abi/run.sh
+has tests/conformance/run.sh && suite conformance 300 tests/conformance/run.sh
+has tests/process/run.sh && suite process 900 tests/process/run.sh
+has examples/CMakeLists.txt && suite examples 600 bash -c 'in_ctest build/release examples'
+
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
