@@ -40,12 +40,21 @@ COMPILERS = [
 STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only"]
 
 
-def output(*command: str | Path, **more: object) -> str:
+def output(
+    *command: str | Path,
+    env: dict[str, str] | None = None,
+    input: str | None = None,
+    timeout: float = 300,
+) -> str:
     """The command's standard output; a failure carries what it printed."""
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, **more)
+    words = [str(part) for part in command]
+    done = subprocess.run(
+        words, capture_output=True, text=True, env=env, input=input, timeout=timeout
+    )
     if done.returncode != 0:
-        words = " ".join(str(part) for part in command)
-        raise AssertionError(f"{words}: status {done.returncode}\n{done.stdout}{done.stderr}")
+        raise AssertionError(
+            f"{' '.join(words)}: status {done.returncode}\n{done.stdout}{done.stderr}"
+        )
     return done.stdout
 
 
