@@ -100,6 +100,9 @@ class Store {
     /** Opens what weft_open's options say, for instance "memory=1GiB" or
      * "connect=unix:/run/weft/weft.sock". */
     explicit Store(const std::string& options) {
+        if (weft_abi() < WEFT_ABI)
+            throw Error(WEFT_ENOTSUP, std::string("libweft ") + weft_version() +
+                                          " is older than the weft.h of this program");
         weft_error error = make_error();
         check(weft_open(options.c_str(), &store_, &error), &error);
         try {

@@ -13,3 +13,8 @@ configure_package_config_file(cmake/WeftConfig.cmake.in WeftConfig.cmake
 write_basic_package_version_file(WeftConfigVersion.cmake COMPATIBILITY SameMajorVersion)
 install(FILES ${CMAKE_BINARY_DIR}/WeftConfig.cmake ${CMAKE_BINARY_DIR}/WeftConfigVersion.cmake
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/Weft)
+# The service reads /etc/weft/weft.conf, which is the administrator's: the sample is documentation.
+configure_file(capi/cli/weft.service.in weft.service @ONLY)
+install(FILES ${CMAKE_BINARY_DIR}/weft.service DESTINATION lib/systemd/system)
+install(FILES capi/cli/weft.sysusers DESTINATION lib/sysusers.d RENAME weft.conf)
+install(FILES capi/cli/weft.conf TYPE DOC)

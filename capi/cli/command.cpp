@@ -1,0 +1,86 @@
+/**
+ * The bodies of command.h. Invariant: every way in which the library can fail ends in one of the
+ * documented exit statuses, decided here and nowhere else.
+ */
+#include "command.h"
+
+#include <fstream>
+
+#include "print.h"
+
+namespace weft::cli {
+
+CLI::App* add_verb(CLI::App& app, Action& chosen, const std::string& name, const std::string& words,
+                   const std::string& examples, Action action) {
+    CLI::App* verb = app.add_subcommand(name, words);
+    verb->footer("Examples:\n" + examples);
+    verb->callback([&chosen, action = std::move(action)] { chosen = action; });
+    return verb;
+}
+
+void add_settings(CLI::App* verb, Settings& settings, bool connects) {
+    verb->add_flag("--json", settings.json, "Print one JSON document instead of words");
+    if (!connects) return;
+    verb->add_option("-c,--connect", settings.connect, "The node's address")
+        ->type_name("ADDRESS")
+        ->capture_default_str();
+    verb->add_option("--token-file", settings.token_file,
+                     "A file whose first line is the token to log in with")
+        ->type_name("FILE");
+}
+
+std::string option(const std::string& key, const std::string& value) {
+    if (value.find_first_of(",\n\"") == std::string::npos) return key + "=" + value;
+    return key + "=" + Json(value).dump();
+}
+
+Store Settings::open() const {
+    std::string options = option("connect", connect);
+    if (!token_file.empty()) {
+        std::ifstream file(token_file);
+        std::string token;
+        if (!std::getline(file, token) || token.empty())
+            throw Failure(kUsage, "--token-file " + token_file + ": no token in its first line");
+        options += "," + option("token", token);
+    }
+    return Store(options);
+}
+
+bool exists(const Store& store, const std::string& name) {
+    for (const Json& row : rows_of(Json::parse(store.query("namespaces")), "namespaces"))
+        if (row.is_string() ? row == name : row.value("name", "") == name) return true;
+    return false;
+}
+
+Namespace open_existing(const Store& store, const std::string& name, const std::string& options) {
+    if (!exists(store, name))
+        throw Failure(kMiss, "namespace " + name + ": the node has none of this name; see weft ls");
+    return Namespace(store, name, options);
+}
+
+Exit status_of(int32_t code) {
+    switch (code < 0 ? -code : code) {
+        case 0:
+            return kOk;
+        case WEFT_EMISS:
+            return kMiss;
+        case WEFT_EPEER:
+            return kUnreachable;
+        case WEFT_EDENIED:
+            return kDenied;
+        default:
+            return kFailed;
+    }
+}
+
+void require(const Store& store, const weft_event& event, const std::string& what) {
+    if (event.status >= 0) return;
+    if (event.status == -WEFT_EMISS)
+        throw Failure(kMiss, what + ": not there: " + miss_reason(event.detail));
+    std::string story = store.story(event);
+    const Json answer = Json::parse(story, nullptr, false);
+    if (answer.is_object() && answer.contains("message")) story = answer["message"];
+    throw Failure(status_of(event.status), what + ": " + story);
+}
+
+}  // namespace weft::cli

@@ -1,0 +1,151 @@
+/**
+ * `weft doctor`: is this machine fit for a node, and is there one? Each finding in words, with what
+ * to do. Status 0 unless something is missing that a node cannot be without.
+ */
+#include "doctor.h"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "command.h"
+#include "print.h"
+
+namespace weft::cli {
+namespace {
+
+constexpr const char* kExamples =
+    R"(  weft doctor                               before the first weft serve
+  weft doctor --connect unix:/tmp/w.sock    and at that node
+  weft doctor --json | jq -r '.findings[] | select(.level != "ok") | .advice')";
+
+constexpr const char* kLevels[] = {"ok", "note", "warning", "failure"};
+
+/** Looks who listens at a UNIX socket before any login, so that an error there has its cause. */
+void check_socket(const std::string& path, Findings& findings) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.size() >= sizeof address.sun_path) {
+        findings.push_back({Level::kFailure, "socket",
+                            path + " is longer than 107 bytes, which is all "
+                                   "that a UNIX socket's path may have",
+                            "Use a shorter path."});
+        return;
+    }
+    std::memcpy(address.sun_path, path.data(), path.size());
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) {
+        ucred peer{};
+        socklen_t size = sizeof peer;
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size);
+        const std::string who = path + ": process " + std::to_string(peer.pid) + " of user " +
+                                std::to_string(peer.uid) + " listens";
+        const bool shared = peer.uid == geteuid();
+        findings.push_back({shared ? Level::kNote : Level::kOk, "socket", who,
+                            shared
+                                ? "It runs as this user: any process of this user can read all its "
+                                  "memory. Run it as a user of its own where tenants must be safe "
+                                  "from each other."
+                                : ""});
+    } else if (errno == ENOENT) {
+        findings.push_back(
+            {Level::kNote, "socket", path + ": there is none", "Start a node: weft serve"});
+    } else {
+        findings.push_back({Level::kWarning, "socket", path + ": " + std::strerror(errno),
+                            errno == EACCES ? "This user may not connect: see the folder's mode."
+                                            : "No node listens behind it: start weft serve."});
+    }
+    close(fd);
+}
+
+void check_node(const Settings& settings, Findings& findings) {
+    if (settings.connect.rfind("unix:", 0) == 0) {
+        check_socket(settings.connect.substr(5), findings);
+        if (findings.back().level > Level::kNote || findings.back().advice.rfind("Start", 0) == 0)
+            return;
+    }
+    try {
+        const Store store = settings.open();
+        const Json about = Json::parse(store.query("about"));
+        findings.push_back({Level::kOk, "node",
+                            settings.connect + ": answers, version " +
+                                about.value("version", std::string("unknown")),
+                            ""});
+    } catch (const Error& problem) {
+        findings.push_back({Level::kWarning, "node", settings.connect + ": " + problem.what(),
+                            problem.code() == WEFT_EDENIED
+                                ? "Give a token that it knows: --token-file."
+                                : "See the node's log."});
+    }
+}
+
+std::string wrapped(const std::string& text, size_t indent, size_t width) {
+    std::string lines;
+    size_t column = 0;
+    for (size_t from = 0; from < text.size();) {
+        const size_t end = std::min(text.find(' ', from), text.size());
+        if (column != 0 && column + 1 + end - from > width) {
+            lines += '\n' + std::string(indent, ' ');
+            column = 0;
+        } else if (column != 0) {
+            lines += ' ';
+            column++;
+        }
+        lines += text.substr(from, end - from);
+        column += end - from;
+        from = end + 1;
+    }
+    return lines;
+}
+
+void print_findings(const Findings& findings) {
+    for (const Finding& finding : findings) {
+        const char* level = kLevels[static_cast<size_t>(finding.level)];
+        std::printf("%-8s %-14s %s\n", level, finding.subject.c_str(),
+                    wrapped(finding.found, 24, 76).c_str());
+        if (!finding.advice.empty())
+            std::printf("%24s%s\n", "", wrapped("-> " + finding.advice, 27, 73).c_str());
+    }
+}
+
+int run(const Settings& settings) {
+    Findings findings;
+    findings.push_back(
+        {Level::kOk, "library",
+         std::string("libweft ") + weft_version() + ", ABI " + std::to_string(weft_abi()), ""});
+    check_kernel(findings);
+    check_memory(findings);
+    check_users(findings);
+    check_devices(findings);
+    check_node(settings, findings);
+    const bool failed = std::any_of(findings.begin(), findings.end(), [](const Finding& finding) {
+        return finding.level == Level::kFailure;
+    });
+    if (settings.json) {
+        Json answer = {{"fit", !failed}, {"findings", Json::array()}};
+        for (const Finding& finding : findings)
+            answer["findings"].push_back({{"level", kLevels[static_cast<size_t>(finding.level)]},
+                                          {"subject", finding.subject},
+                                          {"found", finding.found},
+                                          {"advice", finding.advice}});
+        print_answer(answer, true);
+    } else {
+        print_findings(findings);
+    }
+    return failed ? kFailed : kOk;
+}
+
+}  // namespace
+
+void add_doctor(CLI::App& app, Settings& settings, Action& chosen) {
+    CLI::App* verb =
+        add_verb(app, chosen, "doctor", "Is this machine fit for a node, and what would help",
+                 kExamples, [&settings] { return run(settings); });
+    add_settings(verb, settings);
+}
+
+}  // namespace weft::cli

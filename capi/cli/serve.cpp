@@ -1,0 +1,166 @@
+/**
+ * `weft serve`: a node in the foreground, as a daemon's supervisor wants it. The library's threads
+ * do all the work; this thread sleeps until a signal comes. Invariants: SIGTERM and SIGINT close
+ * the store, so that a successor need not wait for this node's last promise to pass; SIGHUP only
+ * asks the library to read again; readiness is told after weft_open has returned, never before.
+ */
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include "command.h"
+#include "config.h"
+#include "print.h"
+
+namespace weft::cli {
+namespace {
+
+constexpr const char* kExamples =
+    R"(  weft serve --memory 4GiB                           at unix:/run/weft/weft.sock
+  weft serve --memory 1GiB --listen unix:/tmp/w.sock   as any user
+  weft serve --memory 64GiB --prefault --state /var/lib/weft --tokens /etc/weft/tokens
+  weft serve --config /etc/weft/weft.conf              one key=value a line, # begins a comment;
+                                                       options here win over the file's
+  kill -HUP PID                                        reads the tokens again
+SIGTERM and SIGINT end it cleanly, status 0. With --json, one line says when it is ready.)";
+
+struct Serve {
+    std::string config, memory, listen, state, tokens, log_level;
+    std::vector<std::string> more;
+    bool prefault = false;
+};
+
+/** systemd's protocol: one datagram to the socket that NOTIFY_SOCKET names; '@' is an abstract one.
+ */
+void notify(const std::string& state) {
+    const char* path = std::getenv("NOTIFY_SOCKET");
+    sockaddr_un address{};
+    if (path == nullptr || (path[0] != '/' && path[0] != '@') ||
+        std::strlen(path) >= sizeof address.sun_path)
+        return;
+    address.sun_family = AF_UNIX;
+    std::memcpy(address.sun_path, path, std::strlen(path));
+    if (path[0] == '@') address.sun_path[0] = '\0';
+    const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return;
+    sendto(fd, state.data(), state.size(), MSG_NOSIGNAL, reinterpret_cast<sockaddr*>(&address),
+           static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + std::strlen(path)));
+    close(fd);
+}
+
+Options options_of(const Serve& serve) {
+    Options options = serve.config.empty() ? Options{} : read_options(serve.config);
+    const auto set = [&](const char* key, const std::string& value) {
+        if (!value.empty())
+            set_option(options, key, option(key, value).substr(std::strlen(key) + 1));
+    };
+    set("memory", serve.memory);
+    set("listen", serve.listen);
+    set("state", serve.state);
+    set("tokens", serve.tokens);
+    set("log_level", serve.log_level);
+    if (serve.prefault) set("prefault", "yes");
+    for (const std::string& text : serve.more)
+        for (const auto& [key, value] : split_options(text, "--option"))
+            set_option(options, key, value);
+    if (option_value(options, "listen").empty()) set("listen", kDefaultAddress);
+    return options;
+}
+
+/** /run/weft, or whichever folder the socket lies in, is made if only it is missing. */
+void make_folder(const std::string& listen) {
+    const size_t slash = listen.rfind('/');
+    if (listen.rfind("unix:/", 0) == 0 && slash > 5)
+        mkdir(listen.substr(5, slash - 5).c_str(), 0755);
+}
+
+void say(const std::string& listen, bool json) {
+    if (json) {
+        const Json ready = {{"ready", true}, {"listen", listen}, {"pid", getpid()}};
+        std::printf("%s\n", ready.dump().c_str());
+        std::fflush(stdout);
+        return;
+    }
+    std::fprintf(stderr, "weft: %s serves at %s, pid %d; end it with SIGTERM\n", weft_version(),
+                 listen.c_str(), getpid());
+}
+
+void reload(const Store& store) {
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    notify("RELOADING=1\nMONOTONIC_USEC=" +
+           std::to_string(int64_t{now.tv_sec} * 1000000 + now.tv_nsec / 1000));
+    try {
+        store.query("reload");
+        std::fprintf(stderr, "weft: read again what can be read again\n");
+    } catch (const Error& problem) {
+        std::fprintf(stderr, "weft: reload: %s; what was read before holds\n", problem.what());
+    }
+    notify("READY=1");
+}
+
+int run(const Serve& serve, const Settings& settings) {
+    // Blocked before the library starts threads, so that only sigwait below ever takes them.
+    sigset_t signals;
+    sigemptyset(&signals);
+    for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, number);
+    sigprocmask(SIG_BLOCK, &signals, nullptr);
+    // No other process of this user may trace the node or open its descriptors.
+    prctl(PR_SET_DUMPABLE, 0);
+
+    const Options options = options_of(serve);
+    const std::string listen = option_value(options, "listen");
+    make_folder(listen);
+    Store store(options_text(options));
+    say(listen, settings.json);
+    notify("READY=1\nSTATUS=serving at " + listen);
+    for (;;) {
+        int number = 0;
+        if (sigwait(&signals, &number) != 0) continue;
+        if (number != SIGHUP) break;
+        reload(store);
+    }
+    notify("STOPPING=1");
+    store.close();
+    return kOk;
+}
+
+}  // namespace
+
+void add_serve(CLI::App& app, Settings& settings, Action& chosen) {
+    auto serve = std::make_shared<Serve>();
+    CLI::App* verb =
+        add_verb(app, chosen, "serve", "Run a node that the processes of this host share",
+                 kExamples, [serve, &settings] { return run(*serve, settings); });
+    verb->add_option("--config", serve->config, "Options from a file")->type_name("FILE");
+    verb->add_option("-m,--memory", serve->memory,
+                     "Hard limit of what the node takes, index included")
+        ->type_name("SIZE");
+    verb->add_option("-l,--listen", serve->listen,
+                     std::string("Where it listens [") + kDefaultAddress + "]")
+        ->type_name("ADDRESS");
+    verb->add_option(
+            "--state", serve->state,
+            "Keeps namespaces and their floors here over restarts; without it they end with "
+            "the node")
+        ->type_name("DIR");
+    verb->add_option("--tokens", serve->tokens,
+                     "Who may do what: lines of token, tenant/model pattern, rights (read, write, "
+                     "advance, admin); without it only this user is admitted")
+        ->type_name("FILE");
+    verb->add_flag("--prefault", serve->prefault, "Take all memory now instead of as it is needed");
+    verb->add_option("--log-level", serve->log_level, "error, warn, info or debug")
+        ->type_name("LEVEL");
+    verb->add_option("-o,--option", serve->more, "Any other option of weft_open, key=value")
+        ->type_name("KEY=VALUE");
+    add_settings(verb, settings, false);
+}
+
+}  // namespace weft::cli
