@@ -10,6 +10,7 @@
 # log that has some; a command that fails, is too late or says no counts is itself one failure, so that nothing is green by
 # silence. tests/README.md says what a suite is given and how one is added.
 set -uo pipefail
+shopt -s extglob
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
 quick=no
@@ -33,7 +34,6 @@ trap 'kill $ticker $child 2>/dev/null; rm -rf "$TMPDIR"' EXIT
 trap 'exit 130' INT TERM
 passed=0
 failed=0
-jobs=$(nproc)
 
 # Says every minute that NAME still runs: long silences look like hangs.
 tick() {
@@ -81,10 +81,10 @@ show() {
     echo "-----"
 }
 
-wanted() {
+wanted() { # PATTERN: whether a suite of such a name is to run
     [ ${#chosen[@]} = 0 ] && return 0
     local name
-    for name in "${chosen[@]}"; do [ "$name" = "$1" ] && return 0; done
+    for name in "${chosen[@]}"; do [[ $name == $1 ]] && return 0; done
     return 1
 }
 
@@ -115,27 +115,69 @@ step() {
 }
 
 build() { # PRESET
-    cmake --preset "$1" && ninja -C "build/$1" -j "$jobs" -k 0
+    cmake --preset "$1" && ninja -C "build/$1" -j "$(nproc)" -k 0
 }
 
-in_ctest() { # BUILD FOLDER
-    ctest --test-dir "$1/$2" --output-on-failure --no-tests=error --timeout 300
+# The tools and the packages that Python tests use, and where they find them.
+make_venv() {
+    [ -x build/venv/bin/python ] || python3 -m venv build/venv || return 1
+    build/venv/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 }
 
-export -f build in_ctest
-export jobs
+in_ctest() { # FOLDER: the programs that it registered in this build
+    ctest --test-dir "$WEFT_BUILD/$1" --output-on-failure --no-tests=error --timeout 300
+}
+
+# A command without counts of its own is one test.
+once() {
+    "$@" && echo "1 passed, 0 failed"
+}
+
+python_package() {
+    build/venv/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps ./sdk-python &&
+        mypy --strict sdk-python/src/weft && pytest -q sdk-python/tests
+}
+
+export -f build make_venv in_ctest once python_package
+call=(bash -c '"$@"' call) # timeout runs programs, not functions
 has() { [ -e "$1" ]; }
 
 step packages 900 cmake/packages.sh --tests
+step venv 600 "${call[@]}" make_venv
+export PATH=$PWD/build/venv/bin:$PATH
 has tests/tidy/run.sh && suite tidy 300 tests/tidy/run.sh
-step build-release 2400 bash -c 'build release'
+
+wanted "!(tidy|*-asan|*-tsan)" && step build-release 2400 "${call[@]}" build release
 export WEFT_BUILD=$PWD/build/release
-has tests/unit/CMakeLists.txt && suite unit 300 build/release/tests/unit/weft_unit
-has tests/sim/CMakeLists.txt && suite sim 900 bash -c 'in_ctest build/release tests/sim'
+has tests/unit/CMakeLists.txt && suite unit 300 "$WEFT_BUILD/tests/unit/weft_unit"
+has tests/sim/CMakeLists.txt && suite sim 900 "${call[@]}" in_ctest tests/sim
 has tests/abi/run.sh && suite abi 300 tests/abi/run.sh
-has tests/conformance/run.sh && suite conformance 300 tests/conformance/run.sh
+has sdk-python/pyproject.toml && suite python 1200 "${call[@]}" python_package
+has tests/conformance/run.sh && suite conformance 600 tests/conformance/run.sh
 has tests/process/run.sh && suite process 900 tests/process/run.sh
-has examples/CMakeLists.txt && suite examples 600 bash -c 'in_ctest build/release examples'
+has examples/CMakeLists.txt && suite examples 600 "${call[@]}" in_ctest examples
+has tests/readme/run.sh && suite readme 600 tests/readme/run.sh
+
+if [ $quick = no ]; then
+    has examples/quickstart.sh && suite quickstart 1500 "${call[@]}" once examples/quickstart.sh
+    has tests/bench/run.sh && suite bench 900 "${call[@]}" once tests/bench/run.sh --quick
+
+    export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1
+    export UBSAN_OPTIONS=print_stacktrace=1
+    export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
+    wanted "*-asan" && step build-asan 2400 "${call[@]}" build asan
+    export WEFT_BUILD=$PWD/build/asan
+    suite unit-asan 600 "$WEFT_BUILD/tests/unit/weft_unit"
+    has tests/conformance/run.sh && suite conformance-asan 900 tests/conformance/run.sh
+    has tests/process/run.sh && suite process-asan 1200 tests/process/run.sh
+    has examples/CMakeLists.txt && suite examples-asan 900 "${call[@]}" in_ctest examples
+
+    wanted "*-tsan" && step build-tsan 2400 "${call[@]}" build tsan
+    export WEFT_BUILD=$PWD/build/tsan
+    suite unit-tsan 900 "$WEFT_BUILD/tests/unit/weft_unit"
+    has tests/conformance/run.sh && suite conformance-tsan 1200 tests/conformance/run.sh
+    has tests/process/run.sh && suite process-tsan 1800 tests/process/run.sh
+fi
 
 echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+[ "$failed" = 0 ] && [ "$passed" != 0 ]
