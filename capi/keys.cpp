@@ -1,5 +1,6 @@
 // The engines' hashes, from their serialised forms:
-//   vLLM    SHA-256 of the canonical CBOR of (parent digest, (token, ...), (extra, ...) or null); an
+//   vLLM    SHA-256 of the canonical CBOR of (parent digest, (token, ...), (extra, ...) or null);
+//   an
 //           extra is a tuple tagged "lora", "mm" or "cache_salt", in that order; the first parent
 //           is the SHA-256 of the CBOR of the seed.
 //   SGLang  SHA-256 of the parent digest (none for the first page) and each token as 4 bytes,
