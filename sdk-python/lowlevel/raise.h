@@ -1,0 +1,23 @@
+/* How a code becomes an exception: weft.errors.failure(code, words) makes it, so that classes are
+ * Python's alone. */
+#ifndef WEFT_PYTHON_RAISE_H
+#define WEFT_PYTHON_RAISE_H
+#include <Python.h>
+#include <stdint.h>
+
+/* Sets the exception for `code`, negative as the ABI returns it. words: NULL or "" where there are
+ * none. */
+static void weft_raise(int32_t code, const char* words) {
+    PyObject* errors = PyImport_ImportModule("weft.errors");
+    if (errors == NULL) {
+        return;
+    }
+    PyObject* failure =
+        PyObject_CallMethod(errors, "failure", "is", (int)-code, words == NULL ? "" : words);
+    Py_DECREF(errors);
+    if (failure != NULL) {
+        PyErr_SetObject((PyObject*)Py_TYPE(failure), failure);
+        Py_DECREF(failure);
+    }
+}
+#endif

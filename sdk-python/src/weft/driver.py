@@ -1,0 +1,245 @@
+"""How ops are carried out: a call is a plan, driven by a thread or by an asyncio loop.
+
+A plan is a generator that yields ops (64 bytes), is sent their events, and returns the call's
+result; it owns, as its locals, all memory that the op in flight names. So the same few lines are
+`ns.save(...)` and `await ns.save.aio(...)`:
+- A thread takes a queue from the pool, carries out one op at a time on it, and puts it back: a
+  queue has one reaper.
+- A loop has one queue, watched by add_reader. Its pending table keeps plan and op until the op's
+  event has been reaped, also when the awaiting task is gone: then the op is canceled, and what it
+  opened all the same is given back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+from collections import deque
+from collections.abc import Awaitable, Callable, Generator
+from typing import (
+    Any,
+    Concatenate,
+    Generic,
+    NamedTuple,
+    ParamSpec,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    overload,
+)
+
+from . import lowlevel
+from .errors import AgainError, ClosedError, Error, failure
+from .keys import EVENT_STRUCT, OP_STRUCT
+
+
+class Event(NamedTuple):
+    """How an op ended: weft_event without its tag. status: 0 or more, or a negated code; the kind
+    says what else is in it."""
+
+    status: int
+    value: int
+    handle: int
+    detail: int
+
+
+T = TypeVar("T")
+P = ParamSpec("P")
+Plan: TypeAlias = Generator[bytes, Event, T]
+
+
+def _abandon(plan: Plan[Any], event: Event) -> None:
+    """Nobody waits for this event: the plan takes it, so that its result, if any, is dropped and
+    gives back what it holds."""
+    with contextlib.suppress(StopIteration, Error):
+        plan.send(event)
+    plan.close()
+
+
+class LoopQueue:
+    """One loop's queue. Threads: the loop's, but for close when the loop is no longer running."""
+
+    def __init__(self, store: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._queue = lowlevel.queue_open(store, None)
+        self._events = bytearray(64 * EVENT_STRUCT.size)
+        self._pending: dict[int, tuple[asyncio.Future[Event], Plan[Any], bytes]] = {}
+        self._room: deque[asyncio.Future[None]] = deque()
+        self._tag = 0
+        self._fd = lowlevel.queue_fd(self._queue)
+        loop.add_reader(self._fd, self._reap)
+
+    async def run(self, plan: Plan[T]) -> T:
+        """Carries out `plan`; its exceptions come here."""
+        try:
+            op = next(plan)
+            while True:
+                op = plan.send(await self._one(op, plan))
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+    async def _one(self, op: bytes, plan: Plan[Any]) -> Event:
+        self._tag += 1
+        tag = self._tag
+        op = tag.to_bytes(8, "little") + op[8:]
+        while True:
+            try:
+                lowlevel.submit(self._queue, op)
+                break
+            except AgainError:
+                self._room.append(self.loop.create_future())
+                await self._room[-1]
+        future: asyncio.Future[Event] = self.loop.create_future()
+        self._pending[tag] = (future, plan, op)
+        self._reap()  # a local op may have ended inside submit
+        try:
+            return future.result() if future.done() else await future
+        except asyncio.CancelledError:
+            if tag in self._pending:
+                cancel = OP_STRUCT.pack(
+                    0, 0, 0, tag, 0, 0, 0, 0, 0, 0, 0, lowlevel.WEFT_OP_CANCEL, 0
+                )
+                with contextlib.suppress(Error):
+                    lowlevel.submit(self._queue, cancel)
+            elif not future.cancelled():
+                _abandon(plan, future.result())
+            raise
+
+    def _reap(self, timeout_ms: int = 0) -> int:
+        try:
+            count = lowlevel.reap(self._queue, self._events, timeout_ms)
+        except ClosedError:
+            return 0
+        size = EVENT_STRUCT.size
+        for tag, value, handle, status, detail in EVENT_STRUCT.iter_unpack(
+            self._events[: count * size]
+        ):
+            future, plan, _ = self._pending.pop(tag, (None, None, b""))
+            event = Event(status, value, handle, detail)
+            if future is None or plan is None:
+                continue  # a CANCEL's own
+            if future.cancelled() or self.loop.is_closed():
+                _abandon(plan, event)
+            elif not future.done():
+                future.set_result(event)
+        while count and self._room:
+            room = self._room.popleft()
+            if not room.done():
+                room.set_result(None)
+        return count
+
+    def close(self) -> None:
+        """Ends the ops in flight, each by its event, and gives the queue back."""
+        if not self.loop.is_closed():
+            self.loop.remove_reader(self._fd)
+        with contextlib.suppress(Error):
+            while lowlevel.queue_close(self._queue) > 0:
+                self._reap(-1)
+
+
+class Driver:
+    """A store's queues: a pool for threads, one for each loop. Threads: any."""
+
+    def __init__(self, store: int) -> None:
+        self.store = store
+        self._closed = False
+        self._pool: deque[int] = deque()
+        self._loops: dict[asyncio.AbstractEventLoop, LoopQueue] = {}
+
+    def run(self, plan: Plan[T]) -> T:
+        """Carries out `plan` in this thread, without the GIL while it waits."""
+        try:
+            op = next(plan)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        if self._closed:
+            raise failure(lowlevel.WEFT_ECLOSED, "the store is closed")
+        try:
+            queue = self._pool.pop()
+        except IndexError:
+            queue = lowlevel.queue_open(self.store, None)
+        try:
+            while True:
+                op = plan.send(Event(*lowlevel.call(self.store, queue, op)))
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        finally:
+            self._pool.append(queue)
+
+    async def run_in_loop(self, plan: Plan[T]) -> T:
+        """Carries out `plan` on the running loop's queue."""
+        if self._closed:
+            raise failure(lowlevel.WEFT_ECLOSED, "the store is closed")
+        loop = asyncio.get_running_loop()
+        queue = self._loops.get(loop)
+        if queue is None:
+            for other in [one for one in self._loops if one.is_closed()]:
+                self._loops.pop(other).close()
+            queue = self._loops[loop] = LoopQueue(self.store, loop)
+        return await queue.run(plan)
+
+    def close_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Gives the loop's queue back, in the loop's thread."""
+        if loop in self._loops:
+            self._loops.pop(loop).close()
+
+    def close(self) -> None:
+        """Gives every queue back. A loop that runs in another thread does its part there, and this
+        waits for it."""
+        self._closed = True
+        while self._loops:
+            loop, queue = self._loops.popitem()
+            running = loop.is_running() and asyncio._get_running_loop() is not loop
+            if running:
+                asyncio.run_coroutine_threadsafe(_later(queue.close), loop).result()
+            else:
+                queue.close()
+        while self._pool:
+            with contextlib.suppress(Error):
+                lowlevel.queue_close(self._pool.pop())
+
+
+async def _later(act: Callable[[], None]) -> None:
+    act()
+
+
+class Driven(Protocol):
+    """What has calls with twins: it says which driver carries them out."""
+
+    @property
+    def _driver(self) -> Driver: ...
+
+
+S = TypeVar("S", bound=Driven)
+
+
+class Call(Generic[P, T]):
+    """A call and its asyncio twin, bound to their object."""
+
+    __slots__ = ("_owner", "_plan")
+
+    def __init__(self, plan: Callable[..., Plan[T]], owner: Driven) -> None:
+        self._plan, self._owner = plan, owner
+
+    def __call__(self, *arguments: P.args, **named: P.kwargs) -> T:
+        """Waits in this thread."""
+        return self._owner._driver.run(self._plan(self._owner, *arguments, **named))
+
+    def aio(self, *arguments: P.args, **named: P.kwargs) -> Awaitable[T]:
+        """Waits in the running asyncio loop; cancelling cancels the op."""
+        return self._owner._driver.run_in_loop(self._plan(self._owner, *arguments, **named))
+
+
+class twin(Generic[S, P, T]):  # noqa: N801 - a decorator
+    """Makes a method that returns a plan into a call with a twin, `.aio`."""
+
+    def __init__(self, plan: Callable[Concatenate[S, P], Plan[T]]) -> None:
+        self.plan = plan
+        functools.update_wrapper(self, plan)  # type: ignore[arg-type]
+
+    @overload
+    def __get__(self, owner: None, kind: type) -> twin[S, P, T]: ...
+    @overload
+    def __get__(self, owner: S, kind: type) -> Call[P, T]: ...
+    def __get__(self, owner: S | None, kind: type) -> Call[P, T] | twin[S, P, T]:
+        return self if owner is None else Call(self.plan, owner)

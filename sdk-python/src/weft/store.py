@@ -1,0 +1,200 @@
+"""Store: a node, or a connection to one; and Queue, the ABI's own way of work, for whom calls are
+too slow.
+
+Closing: a view must outlive its store's close, so the ABI's handle lies in Opened, which every view
+holds too. Whoever is last closes it. From Store.close() on every call raises ClosedError."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import lowlevel
+from .driver import Driver
+from .errors import Error, failure
+from .keys import EVENT
+from .namespace import Namespace
+from .options import Option, render
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import numpy.typing as npt
+    from typing_extensions import Self
+
+_ALL = (0, 0, -1)  # weft_region_adopt's "all of this process": an offset is an address
+
+
+class Opened:
+    """The ABI's store handle; closes it when the last who holds it is gone."""
+
+    def __init__(self, options: str | None) -> None:
+        self.handle = lowlevel.open(options)
+        self.spaces: set[int] = set()
+        self.problems: list[Error] = []
+
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError):
+            handle, problems = self.handle, self.problems
+            try:
+                for space in self.spaces:
+                    lowlevel.namespace_close(handle, space)
+                lowlevel.close(handle)
+            except Error as error:
+                problems.append(error)
+
+
+class Store:
+    """A store: `Store(memory="64MiB")` private, with listen="unix:PATH" a node, with
+    connect="unix:PATH" a client of one.
+
+    options: text, or keywords rendered to text (True is yes); an unknown key is an InvalidError
+    that names it. Opening and closing wait: in asyncio use `await asyncio.to_thread(weft.Store,
+    ...)` and `async with`. Threads: any. Fork: ForkedError in the child; arrays over blocks must
+    not be touched there."""
+
+    def __init__(self, options: str | None = None, /, **more: Option) -> None:
+        self._opened: Opened | None = Opened(render(options, more))
+        self._handle = self._opened.handle
+        self._driver = Driver(self._handle)
+        self._all = lowlevel.region_adopt(self._handle, *_ALL)[1]
+
+    @property
+    def handle(self) -> int:
+        """The ABI's handle, for lowlevel. Errors: ClosedError."""
+        if self._opened is None:
+            raise failure(lowlevel.WEFT_ECLOSED, "the store is closed")
+        return self._handle
+
+    def namespace(self, name: str, options: str | None = None, /, **more: Option) -> Namespace:
+        """Opens `tenant/model`, and creates it where there is none.
+
+        Options: version=, parts=2, part_bytes=2097152 (or one a part, a sequence; 0: any size),
+        block_tokens=, layers=, dtype=, layout=, quota=, policy=, ttl_s=, pin_s=, write_s=,
+        writer=NAME. Errors: InvalidError where what is stored differs, DeniedError, FencedError.
+        """
+        return Namespace(self, name, render(options, more))
+
+    def query(self, text: str, space: int = 0) -> Any:
+        """Asks in words ("stats", "about", "explain key=..."), answers as Python values of the
+        JSON. Threads: any."""
+        answer = bytearray(1 << 14)
+        while True:
+            size = lowlevel.query(self.handle, space, text, answer)
+            if size < len(answer):
+                return json.loads(bytes(answer[:size]) or b"null")
+            answer = bytearray(size + 4096)
+
+    def about(self) -> Any:
+        """Versions, kinds, options, devices, limits."""
+        return self.query("about")
+
+    def stats(self) -> Any:
+        """Counters of the store, hits and misses by reason among them."""
+        return self.query("stats")
+
+    def namespaces(self) -> Any:
+        """The namespaces that this store may see."""
+        return self.query("namespaces")
+
+    def queue(self, options: str | None = None, /, **more: Option) -> Queue:
+        """A queue of one's own, for ops as numpy arrays of weft.OP."""
+        return Queue(self, render(options, more))
+
+    @property
+    def all_memory(self) -> int:
+        """The region that is all of this process: offsets are addresses, and ops give a size."""
+        return self._all
+
+    def _story(self, handle: int) -> str:
+        with contextlib.suppress(Error):
+            answer = self.query(f"error id={handle}")
+            return str(answer.get("message", answer) if isinstance(answer, dict) else answer)
+        return ""
+
+    def close(self) -> None:
+        """Ends calls in flight and closes; twice is once. While arrays look at blocks, memory goes
+        back with the last one.
+
+        Errors: BusyError where a queue of one's own is open. In asyncio call it in the loop's
+        thread."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            self._driver.close()
+            problems = opened.problems
+            del opened  # closes, unless a view lives
+            if problems:
+                raise problems[0]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._driver.close_loop(asyncio.get_running_loop())
+        await asyncio.to_thread(self.close)
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Error, AttributeError):
+            self.close()
+
+
+class Queue:
+    """Ops in, events out, thousands at a time. What an op names must live until its event has been
+    reaped: see weft.h."""
+
+    def __init__(self, store: Store, options: str | None) -> None:
+        self._store = store
+        self._queue = lowlevel.queue_open(store.handle, options)
+
+    @property
+    def fd(self) -> int:
+        """Readable while there are events; only reap clears it."""
+        return lowlevel.queue_fd(self._queue)
+
+    def submit(self, ops: npt.NDArray[np.void]) -> int:
+        """ops: contiguous, weft.OP. How many were taken, in order; AgainError where none. Threads:
+        any. Never waits."""
+        return lowlevel.submit(self._queue, ops)
+
+    def reap(self, events: npt.NDArray[np.void], timeout_ms: int = -1) -> int:
+        """events: contiguous, weft.EVENT, overwritten. How many came; 0 at the timeout. Threads:
+        one at a time."""
+        return lowlevel.reap(self._queue, events, timeout_ms)
+
+    def close(self) -> None:
+        """Takes no more ops, ends those in flight and forgets their events."""
+        events = np.zeros(64, EVENT)
+        while self._queue and lowlevel.queue_close(self._queue) > 0:
+            self.reap(events)
+        self._queue = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.close()
