@@ -11,7 +11,8 @@ def main() -> None:
     with weft.Store(memory="64MiB") as store:
         space = store.namespace("demo/hello", block_tokens=16, parts=1, part_bytes=BLOCK_BYTES)
 
-        # A prompt of 70 tokens has 4 full blocks; each key stands for all tokens up to its block's end.
+        # A prompt of 70 tokens has 4 full blocks; each key stands for all tokens up to its
+        # block's end.
         tokens = np.arange(1000, 1070)
         blocks = weft.keys(tokens, block_tokens=16)
         assert len(blocks) == 4

@@ -25,7 +25,8 @@ def rank(address: str, part: int) -> None:
     with weft.Store(connect=address) as store:
         space = store.namespace("demo/ranks", **LAYOUT)
         published = space.save(NAME, np.full(PART_BYTES, part + 1, np.uint8), part=part)
-        # A rank that ended here would take its part along: the block belongs to nobody until it is whole.
+        # A rank that ended here would take its part along: the block belongs to nobody until it
+        # is whole.
         whole = space.wait(NAME)
         assert whole, "the other part comes"
         assert part_is_right(space, 1 - part), "the other rank's part"

@@ -26,7 +26,8 @@ def decode(address: str) -> None:
                 assert final, "the layer comes"
                 assert (view[at : at + LAYER_BYTES] == layer + 1).all(), "the layer's bytes"
                 print(f"layer {layer} read", flush=True)
-            # What was read counts only if the block was published: had the writer given up, this were False.
+            # What was read counts only if the block was published: had the writer given up, this
+            # were False.
             whole = space.wait(NAME)
             assert whole
 
