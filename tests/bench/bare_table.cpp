@@ -1,4 +1,5 @@
-// The bodies of bare_table.h.
+// The bodies of bare_table.h: filled in the order of the blocks, so that records of a chain are
+// neighbours as slots are.
 #include "bare_table.h"
 
 #include <time.h>

@@ -1,4 +1,5 @@
-// The bodies of client.h.
+// The bodies of client.h. A node is another program, started with exec, because a store does not
+// cross fork; what this process knows of its own mappings it reads from /proc.
 #include "client.h"
 
 #include <fcntl.h>

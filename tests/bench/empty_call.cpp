@@ -1,4 +1,5 @@
-// The bodies of empty_call.h.
+// The bodies of empty_call.h: a server in a forked child, a connection in this thread over a socket
+// pair.
 #include "empty_call.h"
 
 #include <capnp/rpc-twoparty.h>

@@ -1,9 +1,9 @@
-"""View + release of one block of another process, from Python, at 1,000 blocks: one row for report.py.
+"""View + release of one block of another process, from Python, at 1,000 blocks: one row.
 
     python3 python_view.py PROGRAMS [--quick]      PROGRAMS: the folder of weft_bench_node
 
-Runs of 64 calls are timed together, as in look.cpp. The reference is a call into C that does nothing but look:
-weft_match of the same key through the same layer, so that the ratio shows what holding a view adds.
+Runs of 64 calls are timed together, as in look.cpp. The reference is a call into C that only looks,
+weft_match of the same key through the same layer: the ratio shows what holding a view adds.
 """
 
 import json
@@ -70,7 +70,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         address = f"unix:{folder}/node.sock"
         node = subprocess.Popen(
-            [os.path.join(programs, "weft_bench_node"), address, "256MiB", str(BLOCKS), str(BLOCK_BYTES)],
+            [
+                os.path.join(programs, "weft_bench_node"),
+                address,
+                "256MiB",
+                str(BLOCKS),
+                str(BLOCK_BYTES),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -78,7 +84,9 @@ def main() -> None:
         assert node.stdin is not None and node.stdout is not None
         assert node.stdout.readline().startswith("ready"), "the node did not start"
         with weft.Store(connect=address) as store:
-            namespace = store.namespace("bench/model", parts=1, block_tokens=16, part_bytes=BLOCK_BYTES)
+            namespace = store.namespace(
+                "bench/model", parts=1, block_tokens=16, part_bytes=BLOCK_BYTES
+            )
             ours, reference = measure(namespace, 300 if quick else 2000)
             namespace.close()
         node.stdin.close()

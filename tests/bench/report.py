@@ -1,7 +1,7 @@
 """The benchmark's rows, from the JSON lines of its programs on standard input.
 
-    report.py            a table for people
-    report.py --json     one line a figure: name, value, unit, reference, ratio, target, met
+report.py            a table for people
+report.py --json     one line a figure: name, value, unit, reference, ratio, target, met
 """
 
 import json
@@ -19,8 +19,9 @@ def digits(value: float | None) -> str:
 
 def row(figure: dict) -> tuple[str, ...]:
     against = figure["against"]
-    beside = "-" if figure["reference"] is None else f"{digits(figure['reference'])} {figure['unit']}"
-    words = f"{beside}, {against}" if figure["reference"] is not None else against
+    words = against
+    if figure["reference"] is not None:
+        words = f"{digits(figure['reference'])} {figure['unit']}, {against}"
     met = {True: "yes", False: "NO", None: "-"}[figure["met"]]
     return (
         figure["name"],
