@@ -5,8 +5,8 @@
  * once: when the last of them is gone, or earlier by release() when no buffer (array, memoryview,
  * DLPack capsule) is left over it. So memory under a buffer never goes away, and every use after
  * release() is an error.
- * - A view also holds `keep`, the Python object that closes the store, so a store outlives its
- * views.
+ * - A view also holds `keep`, the Python object that closes the store, as long: a store outlives
+ * what looks at it.
  * - writable is for reservations, whose handle (0 here) the layer above commits or aborts.
  * Threads: as the GIL lets them; weft_view and weft_release never wait, so it is kept. */
 #ifndef WEFT_PYTHON_VIEW_H
@@ -31,21 +31,24 @@ typedef struct View {
     int released;
 } View;
 
+/* Lets go of all that the view holds, unless a buffer of it is out. */
 static void weft_view_end(View* view) {
-    if (view->handle != 0 && view->buffers == 0) {
+    if (view->buffers != 0) {
+        return;
+    }
+    if (view->handle != 0) {
         uint64_t handle = view->handle;
         view->handle = 0;
         weft_release(view->store, &handle,
-                     1); /* refused only after the store's end or in a forked child */
+                     1); /* refused only after the store's end or in a child */
     }
+    Py_CLEAR(view->root);
+    Py_CLEAR(view->keep);
 }
 
 static void weft_view_gone(PyObject* self) {
-    View* view = (View*)self;
     PyTypeObject* type = Py_TYPE(self);
-    weft_view_end(view);
-    Py_CLEAR(view->root);
-    Py_CLEAR(view->keep);
+    weft_view_end((View*)self);
     type->tp_free(self);
 }
 

@@ -15,7 +15,8 @@ def test_a_reservation_is_written_in_place_and_published_at_the_end(ns: weft.Nam
         assert reservation.array.shape == (5000,)
         reservation.array[:] = 7
         assert ns.view("k") is None, "it is not there before its end"
-    assert not reservation.array.flags.writeable
+    with pytest.raises(weft.ClosedError):
+        reservation.array[:] = 8
     loaded = ns.load("k")
     assert loaded is not None
     assert loaded.tolist() == [7] * 5000

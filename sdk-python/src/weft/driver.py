@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import functools
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import (
     Any,
     Concatenate,
@@ -122,11 +122,15 @@ class LoopQueue:
                 _abandon(plan, event)
             elif not future.done():
                 future.set_result(event)
-        while count and self._room:
-            room = self._room.popleft()
-            if not room.done():
-                room.set_result(None)
+        if count:
+            self._wake()
         return count
+
+    def _wake(self) -> None:
+        while self._room:
+            room = self._room.popleft()
+            if not room.done() and not self.loop.is_closed():
+                room.set_result(None)
 
     def close(self) -> None:
         """Ends the ops in flight, each by its event, and gives the queue back."""
@@ -135,6 +139,7 @@ class LoopQueue:
         with contextlib.suppress(Error):
             while lowlevel.queue_close(self._queue) > 0:
                 self._reap(-1)
+        self._wake()
 
 
 class Driver:
@@ -225,7 +230,7 @@ class Call(Generic[P, T]):
         """Waits in this thread."""
         return self._owner._driver.run(self._plan(self._owner, *arguments, **named))
 
-    def aio(self, *arguments: P.args, **named: P.kwargs) -> Awaitable[T]:
+    def aio(self, *arguments: P.args, **named: P.kwargs) -> Coroutine[Any, Any, T]:
         """Waits in the running asyncio loop; cancelling cancels the op."""
         return self._owner._driver.run_in_loop(self._plan(self._owner, *arguments, **named))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from . import lowlevel
 from .driver import Driver, Plan, twin
-from .errors import Error
+from .errors import Error, failure
 from .memory import Bytes, View
 
 if TYPE_CHECKING:
@@ -87,14 +87,19 @@ class Reservation:
 
     @property
     def array(self) -> Bytes:
-        """The first writable array."""
-        return next(one for one in self.arrays if one is not None)
+        """The first writable array. Errors: ClosedError after commit or abort, or where all blocks
+        were there."""
+        for array in self.arrays:
+            if array is not None:
+                return array
+        raise failure(lowlevel.WEFT_ECLOSED, "nothing is open for writing in this reservation")
 
     def _end(self) -> int:
         handle, self._handle = self._handle, 0
         for array in self.arrays:
             if array is not None:
                 array.flags.writeable = False
+        self.arrays = []
         return handle
 
     @twin

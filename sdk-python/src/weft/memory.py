@@ -151,8 +151,8 @@ def npy_header(array: npt.NDArray[Any]) -> bytes:
 
 def npy_array(part: Bytes) -> npt.NDArray[Any]:
     """The array in a part, over the same memory. Errors: ValueError where the part is no .npy."""
-    start = part[: 1 << 16].tobytes()
-    text = io.BytesIO(start)
+    sized = 12 if len(part) > 6 and part[6] > 1 else 10  # bytes until the header's text begins
+    text = io.BytesIO(part[: sized + int.from_bytes(part[8:sized].tobytes(), "little")].tobytes())
     version = np.lib.format.read_magic(text)
     read = (
         np.lib.format.read_array_header_1_0

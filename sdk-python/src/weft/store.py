@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import lowlevel
 from .driver import Driver
-from .errors import Error, failure
+from .errors import BusyError, Error, failure
 from .keys import EVENT
 from .namespace import Namespace
 from .options import Option, render
@@ -30,22 +31,28 @@ _ALL = (0, 0, -1)  # weft_region_adopt's "all of this process": an offset is an 
 
 
 class Opened:
-    """The ABI's store handle; closes it when the last who holds it is gone."""
+    """The ABI's store handle, held by the Store and by every view; closed by the last of them."""
 
     def __init__(self, options: str | None) -> None:
         self.handle = lowlevel.open(options)
         self.spaces: set[int] = set()
-        self.problems: list[Error] = []
+
+    def close(self) -> None:
+        """Closes namespaces and store. Errors: BusyError, and then it is still open."""
+        while self.spaces:
+            lowlevel.namespace_close(self.handle, next(iter(self.spaces)))
+            self.spaces.pop()
+        handle, self.handle = self.handle, 0
+        try:
+            if handle:
+                lowlevel.close(handle)
+        except BusyError:
+            self.handle = handle
+            raise
 
     def __del__(self) -> None:
-        with contextlib.suppress(AttributeError):
-            handle, problems = self.handle, self.problems
-            try:
-                for space in self.spaces:
-                    lowlevel.namespace_close(handle, space)
-                lowlevel.close(handle)
-            except Error as error:
-                problems.append(error)
+        with contextlib.suppress(Error, AttributeError):
+            self.close()
 
 
 class Store:
@@ -122,13 +129,17 @@ class Store:
 
         Errors: BusyError where a queue of one's own is open. In asyncio call it in the loop's
         thread."""
-        opened, self._opened = self._opened, None
+        opened = self._opened
         if opened is not None:
             self._driver.close()
-            problems = opened.problems
-            del opened  # closes, unless a view lives
-            if problems:
-                raise problems[0]
+            self._opened = None
+            if sys.getrefcount(opened) > 2:  # `opened` and the argument: else views hold it too
+                return
+            try:
+                opened.close()
+            except BusyError:
+                self._opened = opened
+                raise
 
     def __enter__(self) -> Self:
         return self
@@ -187,6 +198,10 @@ class Queue:
         while self._queue and lowlevel.queue_close(self._queue) > 0:
             self.reap(events)
         self._queue = 0
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Error, AttributeError):
+            self.close()
 
     def __enter__(self) -> Self:
         return self
