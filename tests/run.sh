@@ -44,7 +44,7 @@ tick() {
 # The last counts in a log, as `passed failed`: of our own suites, doctest, ctest or pytest.
 counts() {
     awk '
-        /^[0-9]+ passed, [0-9]+ failed$/ { p = $1; f = $3 }
+        /(^|: )[0-9]+ passed, [0-9]+ failed$/ { f = $(NF - 1); p = $(NF - 3) }
         /^\[doctest\] test cases:/ { p = $6; f = $9 }
         /% tests passed, [0-9]+ tests failed out of [0-9]+/ { f = $4; p = $NF - $4 }
         /^=* ?([0-9]+ [a-z]+, )*[0-9]+ (passed|failed|errors?)(, [0-9]+ [a-z]+)* in [0-9.]+s/ {

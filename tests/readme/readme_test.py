@@ -17,7 +17,8 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("WEFT_BUILD", TOP / "build" / "release"))
 README = (TOP / "README.md").read_text()
-PYTHON = os.environ.get("WEFT_PYTHON", "python3")
+VENV = TOP / "build" / "venv" / "bin" / "python"
+PYTHON = os.environ.get("WEFT_PYTHON", str(VENV) if VENV.exists() else "python3")
 
 
 def blocks(language: str) -> list[str]:

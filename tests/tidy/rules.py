@@ -20,6 +20,7 @@ Rule = Callable[["File"], Iterator[Violation]]
 C_LIKE = {".h", ".hpp", ".c", ".cpp"}
 CODE = C_LIKE | {".py"}
 COLUMNS_MAX = 100
+BY_HAND = {"capi/weft.h": 128}  # one page to read, laid out by hand: its comments are tables
 LINES_MAX = 800
 FUNCTION_LINES_MAX = 60
 SCREEN_LINES = 60
@@ -55,9 +56,10 @@ def file_length(file: File) -> Iterator[Violation]:
 def columns(file: File) -> Iterator[Violation]:
     if not file.is_code:
         return
+    most = BY_HAND.get(str(file.path), COLUMNS_MAX)
     for number, line in enumerate(file.lines, 1):
-        if len(line) > COLUMNS_MAX and "http" not in line:
-            yield number, f"{len(line)} columns, more than {COLUMNS_MAX}"
+        if len(line) > most and "http" not in line:
+            yield number, f"{len(line)} columns, more than {most}"
 
 
 def _python_functions(text: str) -> Iterator[tuple[int, int, str]]:
