@@ -2,7 +2,6 @@
 for what words mean."""
 
 from . import lowlevel
-from .driver import Event
 from .errors import (
     AgainError,
     BusyError,
@@ -30,6 +29,7 @@ from .keys import EVENT, ITEM, OP, Key, KeyList, Keys, as_keys, key_of, keys
 from .memory import View, Views
 from .namespace import Namespace
 from .store import Queue, Store
+from .twin import Event
 
 if lowlevel.abi() < lowlevel.WEFT_ABI:
     raise ImportError(

@@ -1,8 +1,5 @@
-"""How ops are carried out: a call is a plan, driven by a thread or by an asyncio loop.
+"""How plans are carried out: by a thread, or by an asyncio loop.
 
-A plan is a generator that yields ops (64 bytes), is sent their events, and returns the call's
-result; it owns, as its locals, all memory that the op in flight names. So the same few lines are
-`ns.save(...)` and `await ns.save.aio(...)`:
 - A thread takes a queue from the pool, carries out one op at a time on it, and puts it back: a
   queue has one reaper.
 - A loop has one queue, watched by add_reader. Its pending table keeps plan and op until the op's
@@ -13,39 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
-from typing import (
-    Any,
-    Concatenate,
-    Generic,
-    NamedTuple,
-    ParamSpec,
-    Protocol,
-    TypeAlias,
-    TypeVar,
-    overload,
-)
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from . import lowlevel
 from .errors import AgainError, ClosedError, Error, failure
 from .keys import EVENT_STRUCT, OP_STRUCT
-
-
-class Event(NamedTuple):
-    """How an op ended: weft_event without its tag. status: 0 or more, or a negated code; the kind
-    says what else is in it."""
-
-    status: int
-    value: int
-    handle: int
-    detail: int
-
+from .twin import Event, Plan
 
 T = TypeVar("T")
-P = ParamSpec("P")
-Plan: TypeAlias = Generator[bytes, Event, T]
 
 
 def _abandon(plan: Plan[Any], event: Event) -> None:
@@ -206,45 +180,3 @@ class Driver:
 
 async def _later(act: Callable[[], None]) -> None:
     act()
-
-
-class Driven(Protocol):
-    """What has calls with twins: it says which driver carries them out."""
-
-    @property
-    def _driver(self) -> Driver: ...
-
-
-S = TypeVar("S", bound=Driven)
-
-
-class Call(Generic[P, T]):
-    """A call and its asyncio twin, bound to their object."""
-
-    __slots__ = ("_owner", "_plan")
-
-    def __init__(self, plan: Callable[..., Plan[T]], owner: Driven) -> None:
-        self._plan, self._owner = plan, owner
-
-    def __call__(self, *arguments: P.args, **named: P.kwargs) -> T:
-        """Waits in this thread."""
-        return self._owner._driver.run(self._plan(self._owner, *arguments, **named))
-
-    def aio(self, *arguments: P.args, **named: P.kwargs) -> Coroutine[Any, Any, T]:
-        """Waits in the running asyncio loop; cancelling cancels the op."""
-        return self._owner._driver.run_in_loop(self._plan(self._owner, *arguments, **named))
-
-
-class twin(Generic[S, P, T]):  # noqa: N801 - a decorator
-    """Makes a method that returns a plan into a call with a twin, `.aio`."""
-
-    def __init__(self, plan: Callable[Concatenate[S, P], Plan[T]]) -> None:
-        self.plan = plan
-        functools.update_wrapper(self, plan)  # type: ignore[arg-type]
-
-    @overload
-    def __get__(self, owner: None, kind: type) -> twin[S, P, T]: ...
-    @overload
-    def __get__(self, owner: S, kind: type) -> Call[P, T]: ...
-    def __get__(self, owner: S | None, kind: type) -> Call[P, T] | twin[S, P, T]:
-        return self if owner is None else Call(self.plan, owner)

@@ -8,9 +8,10 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from . import lowlevel
-from .driver import Driver, Plan, twin
+from .driver import Driver
 from .errors import Error, failure
 from .memory import Bytes, View
+from .twin import Plan, twin
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from . import lowlevel as low
-from .driver import Event, Plan, twin
 from .holds import Claim, Reservation
 from .keys import Key, KeyList, as_keys
 from .memory import npy_array, npy_header
 from .reading import Reading
+from .twin import Event, Plan, twin
 from .writing import Writing
 
 if TYPE_CHECKING:
@@ -136,20 +136,20 @@ class Namespace(Reading, Writing):
         made = Reservation(self, event.handle, self._opened(event, writable=True))
         made.array[: len(header)] = np.frombuffer(header, np.uint8)
         np.copyto(npy_array(made.array), source)
-        return (yield from Reservation.commit.plan(made, ttl_s=ttl_s, timeout_ms=timeout_ms))
+        return (yield from Reservation.commit(made, ttl_s=ttl_s, timeout_ms=timeout_ms))
 
     @twin
     def load_array(self, key: Key, *, timeout_ms: int = 0) -> Plan[npt.NDArray[Any] | None]:
         """A copy of what save_array saved, in this or any language; None: a miss. Errors:
         ValueError (no .npy)."""
-        part = yield from Namespace.load.plan(self, key, timeout_ms=timeout_ms)
+        part = yield from Namespace.load(self, key, timeout_ms=timeout_ms)
         return None if part is None else npy_array(part)
 
     @twin
     def fetch_array(self, key: Key, *, timeout_ms: int = 0) -> Plan[npt.NDArray[Any] | None]:
         """The same in place: read-only, over the cache's own memory, which it keeps while it
         lives."""
-        view = yield from Namespace.fetch.plan(self, key, timeout_ms=timeout_ms)
+        view = yield from Namespace.fetch(self, key, timeout_ms=timeout_ms)
         return None if view is None else npy_array(view.array)
 
     @twin

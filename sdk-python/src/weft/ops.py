@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import lowlevel as low
-from .driver import Driver, Event, Plan
+from .driver import Driver
 from .errors import failure
 from .keys import ITEM_STRUCT, OP_STRUCT, Key, KeyList, Keys, as_keys
 from .memory import Bytes, Memory, View, as_bytes
+from .twin import Event, Plan
 
 if TYPE_CHECKING:
     from .store import Store

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from . import lowlevel as low
-from .driver import Plan, twin
 from .errors import MISS_REASONS
 from .holds import Found
 from .keys import Key, KeyList, as_keys
 from .memory import Bytes, Memory, View, Views, as_bytes
 from .ops import Ops
+from .twin import Plan, twin
 
 _GUESS = 1 << 16  # bytes first tried for a part of unknown size
 

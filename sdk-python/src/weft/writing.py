@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from . import lowlevel as low
-from .driver import Plan, twin
 from .holds import Reservation
 from .keys import Key, KeyList, as_keys
 from .memory import Memory, View, as_bytes
 from .ops import Ops
+from .twin import Plan, twin
 
 
 class Writing(Ops):
