@@ -159,6 +159,7 @@ has examples/CMakeLists.txt && suite examples 600 "${call[@]}" in_ctest examples
 has tests/readme/run.sh && suite readme 600 tests/readme/run.sh
 
 if [ $quick = no ]; then
+    suite lint 1200 tests/tidy/lint.sh
     has examples/quickstart.sh && suite quickstart 1500 "${call[@]}" once examples/quickstart.sh
     has tests/bench/run.sh && suite bench 900 "${call[@]}" once tests/bench/run.sh --quick
 
