@@ -14,26 +14,18 @@
 #include <cstring>
 
 #include "command.h"
+#include "config.h"
+#include "json.h"
 #include "print.h"
 
 namespace weft::cli {
 namespace {
-
-constexpr const char* kExamples =
-    R"(  weft bench                                a private store in this process
-  weft bench --connect unix:/run/weft/weft.sock      through a node; it needs 128 MiB there
-  weft bench --json | jq '.figures[] | {name, ratio}')";
 
 constexpr size_t kBlockBytes = size_t{1} << 20;
 constexpr size_t kBatch = 32;
 constexpr size_t kSmall = 1000;
 constexpr size_t kSmallBytes = 256;
 constexpr size_t kRounds = 15;
-
-struct Bench {
-    std::string memory = "256MiB";
-    bool connects = false;
-};
 
 double now_s() {
     timespec now{};
@@ -198,6 +190,8 @@ std::string number_text(const Json& figure, const char* field) {
     return text;
 }
 
+}  // namespace
+
 int run(const Bench& bench, const Settings& settings) {
     const Store store = bench.connects ? settings.open() : Store(option("memory", bench.memory));
     Run run(store, "weft-bench/" + std::to_string(getpid()));
@@ -226,19 +220,6 @@ int run(const Bench& bench, const Settings& settings) {
     }
     std::fputs(table_text(rows).c_str(), stdout);
     return kOk;
-}
-
-}  // namespace
-
-void add_bench(CLI::App& app, Settings& settings, Action& chosen) {
-    auto bench = std::make_shared<Bench>();
-    CLI::App* verb = add_verb(app, chosen, "bench", "A quick measurement beside memcpy", kExamples,
-                              [bench, &settings] { return run(*bench, settings); });
-    verb->add_option("-m,--memory", bench->memory, "Of the private store")
-        ->type_name("SIZE")
-        ->capture_default_str();
-    add_settings(verb, settings);
-    verb->get_option("--connect")->each([bench](const std::string&) { bench->connects = true; });
 }
 
 }  // namespace weft::cli

@@ -6,33 +6,10 @@
 
 #include <fstream>
 
-#include "print.h"
+#include "config.h"
+#include "json.h"
 
 namespace weft::cli {
-
-CLI::App* add_verb(CLI::App& app, Action& chosen, const std::string& name, const std::string& words,
-                   const std::string& examples, Action action) {
-    CLI::App* verb = app.add_subcommand(name, words);
-    verb->footer("Examples:\n" + examples);
-    verb->callback([&chosen, action = std::move(action)] { chosen = action; });
-    return verb;
-}
-
-void add_settings(CLI::App* verb, Settings& settings, bool connects) {
-    verb->add_flag("--json", settings.json, "Print one JSON document instead of words");
-    if (!connects) return;
-    verb->add_option("-c,--connect", settings.connect, "The node's address")
-        ->type_name("ADDRESS")
-        ->capture_default_str();
-    verb->add_option("--token-file", settings.token_file,
-                     "A file whose first line is the token to log in with")
-        ->type_name("FILE");
-}
-
-std::string option(const std::string& key, const std::string& value) {
-    if (value.find_first_of(",\n\"") == std::string::npos) return key + "=" + value;
-    return key + "=" + Json(value).dump();
-}
 
 Store Settings::open() const {
     std::string options = option("connect", connect);

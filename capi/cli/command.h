@@ -1,17 +1,17 @@
 /**
- * What the verbs of `weft` share: the options that each of them takes, how a node is reached, and
- * what the exit status means. A verb is one file with one function, which adds its subcommand to
- * the app; what it does happens after the whole command line has been parsed, so that usage errors
- * come first.
+ * What the verbs of `weft` share: how a node is reached and what the exit status means, then each
+ * verb's options and its action. A verb is one file with one function; the command line is read in
+ * arguments.cpp alone, which fills these options.
  *
  * Invariants: the command includes weft.h and weft.hpp and nothing else of Weft; results go to
  * stdout, words about them to stderr; with --json stdout is one JSON document, of an error too.
  */
 #pragma once
-#include <CLI/CLI.hpp>
+#include <cstdint>
 #include <functional>
 #include <stdexcept>
 #include <string>
+#include <vector>
 #include <weft.hpp>
 
 namespace weft::cli {
@@ -31,7 +31,7 @@ class Failure : public std::runtime_error {
     Exit status_;
 };
 
-/** The options that several verbs take, filled by the parser. */
+/** The options that several verbs take. */
 struct Settings {
     std::string connect = kDefaultAddress;
     std::string token_file;
@@ -41,24 +41,60 @@ struct Settings {
     Store open() const;
 };
 
-/** What the chosen verb does; returns the exit status. */
-using Action = std::function<int()>;
+struct Serve {
+    std::string config, memory, listen, state, tokens, log_level;
+    std::vector<std::string> more;
+    bool prefault = false;
+};
+struct Stats {
+    bool about = false;
+};
+struct Ls {
+    std::string name, version, after, key;
+    uint64_t limit = 100;
+    bool layout = false;
+};
+struct Get {
+    std::string name, key, key_name, output = "-", version;
+    uint16_t part = 0;
+    bool verify = false;
+};
+struct Put {
+    std::string name, file, key, key_name, version, layout, writer;
+    uint16_t part = 0;
+    uint32_t ttl_s = 0;
+    bool replace = false;
+};
+struct Advance {
+    std::string name;
+    uint64_t version = 0;
+};
+struct Drop {
+    std::string name, version;
+    bool flush = false;
+    bool yes = false;
+};
+struct Bench {
+    std::string memory = "256MiB";
+    bool connects = false;
+};
+struct Doctor {};
 
-/** One subcommand: `examples` ends its help; `action` runs if it was chosen. */
-CLI::App* add_verb(CLI::App& app, Action& chosen, const std::string& name, const std::string& words,
-                   const std::string& examples, Action action);
-/** Adds --json, and with `connects` also --connect and --token-file. */
-void add_settings(CLI::App* verb, Settings& settings, bool connects = true);
+/* Each does what its verb says and returns the exit status, or throws a Failure or a weft::Error.
+ */
+int run(const Serve& serve, const Settings& settings);
+int run(const Stats& stats, const Settings& settings);
+int run(const Ls& ls, const Settings& settings);
+int run(const Get& get, const Settings& settings);
+int run(const Put& put, const Settings& settings);
+int run(const Advance& advance, const Settings& settings);
+int run(const Drop& drop, const Settings& settings);
+int run(const Bench& bench, const Settings& settings);
+int run(const Doctor& doctor, const Settings& settings);
 
-void add_serve(CLI::App& app, Settings& settings, Action& chosen);
-void add_stats(CLI::App& app, Settings& settings, Action& chosen);
-void add_ls(CLI::App& app, Settings& settings, Action& chosen);
-void add_get(CLI::App& app, Settings& settings, Action& chosen);
-void add_put(CLI::App& app, Settings& settings, Action& chosen);
-void add_advance(CLI::App& app, Settings& settings, Action& chosen);
-void add_drop(CLI::App& app, Settings& settings, Action& chosen);
-void add_bench(CLI::App& app, Settings& settings, Action& chosen);
-void add_doctor(CLI::App& app, Settings& settings, Action& chosen);
+/** Reads the command line and returns what to do; a usage error or --help is said and its status
+ * done. */
+std::function<int()> read_arguments(int argc, char** argv, Settings& settings);
 
 /** Opens a namespace that exists; where it does not, a Failure with kMiss, and nothing is created.
  */
@@ -70,7 +106,5 @@ bool exists(const Store& store, const std::string& name);
 Exit status_of(int32_t code);
 /** Throws what an op's event says, if it failed; `what` names the op and its subject. */
 void require(const Store& store, const weft_event& event, const std::string& what);
-/** One option as weft_open and weft_namespace_open read it, its value quoted where it must be. */
-std::string option(const std::string& key, const std::string& value);
 
 }  // namespace weft::cli

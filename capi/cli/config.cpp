@@ -8,7 +8,7 @@
 #include <sstream>
 
 #include "command.h"
-#include "print.h"
+#include "json.h"
 
 namespace weft::cli {
 namespace {
@@ -29,6 +29,11 @@ void add_written(Options& options, const std::string& written, const std::string
 }
 
 }  // namespace
+
+std::string option(const std::string& key, const std::string& value) {
+    if (value.find_first_of(",\n\"") == std::string::npos) return key + "=" + value;
+    return key + "=" + Json(value).dump();
+}
 
 Options split_options(const std::string& text, const std::string& where) {
     Options options;

@@ -13,6 +13,8 @@ namespace weft::cli {
 /** Keys and values as they are written, a JSON string still quoted. */
 using Options = std::vector<std::pair<std::string, std::string>>;
 
+/** One option as the library reads it, its value quoted where it must be. */
+std::string option(const std::string& key, const std::string& value);
 /** Splits option text; throws a Failure (kUsage) that names `where` and the text that is no
  * key=value. */
 Options split_options(const std::string& text, const std::string& where);

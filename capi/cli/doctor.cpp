@@ -13,15 +13,11 @@
 #include <cstring>
 
 #include "command.h"
+#include "json.h"
 #include "print.h"
 
 namespace weft::cli {
 namespace {
-
-constexpr const char* kExamples =
-    R"(  weft doctor                               before the first weft serve
-  weft doctor --connect unix:/tmp/w.sock    and at that node
-  weft doctor --json | jq -r '.findings[] | select(.level != "ok") | .advice')";
 
 constexpr const char* kLevels[] = {"ok", "note", "warning", "failure"};
 
@@ -112,7 +108,9 @@ void print_findings(const Findings& findings) {
     }
 }
 
-int run(const Settings& settings) {
+}  // namespace
+
+int run(const Doctor&, const Settings& settings) {
     Findings findings;
     findings.push_back(
         {Level::kOk, "library",
@@ -137,15 +135,6 @@ int run(const Settings& settings) {
         print_findings(findings);
     }
     return failed ? kFailed : kOk;
-}
-
-}  // namespace
-
-void add_doctor(CLI::App& app, Settings& settings, Action& chosen) {
-    CLI::App* verb =
-        add_verb(app, chosen, "doctor", "Is this machine fit for a node, and what would help",
-                 kExamples, [&settings] { return run(settings); });
-    add_settings(verb, settings);
 }
 
 }  // namespace weft::cli

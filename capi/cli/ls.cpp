@@ -6,27 +6,14 @@
 #include <algorithm>
 
 #include "command.h"
+#include "config.h"
+#include "json.h"
 #include "print.h"
 
 namespace weft::cli {
 namespace {
 
-constexpr const char* kExamples =
-    R"(  weft ls                                   the namespaces of the node
-  weft ls acme/llama-70b                    its first 100 blocks
-  weft ls acme/llama-70b --limit 0          all of them
-  weft ls acme/llama-70b --version 7        those of version 7, if it is not fenced
-  weft ls acme/llama-70b --layout           what their bytes mean
-  weft ls acme/llama-70b --key 00112233445566778899aabbccddeeff
-                                            why is this one there, or not)";
-
 constexpr uint64_t kPage = 1000;
-
-struct Ls {
-    std::string name, version, after, key;
-    uint64_t limit = 100;
-    bool layout = false;
-};
 
 Json ask(const Store& store, const std::string& words, uint32_t space = 0) {
     return Json::parse(store.query(words, space));
@@ -50,6 +37,8 @@ Json list_blocks(const Store& store, const Namespace& space, std::string& after,
         after = page.back().at("key").get<std::string>();
     }
 }
+
+}  // namespace
 
 int run(const Ls& ls, const Settings& settings) {
     const Store store = settings.open();
@@ -86,29 +75,6 @@ int run(const Ls& ls, const Settings& settings) {
         print_answer(blocks, false);
     if (!next.empty()) std::fprintf(stderr, "weft: more with --after %s\n", next.c_str());
     return kOk;
-}
-
-}  // namespace
-
-void add_ls(CLI::App& app, Settings& settings, Action& chosen) {
-    auto ls = std::make_shared<Ls>();
-    CLI::App* verb = add_verb(app, chosen, "ls", "List namespaces, or the blocks of one", kExamples,
-                              [ls, &settings] { return run(*ls, settings); });
-    CLI::Option* name = verb->add_option("namespace", ls->name, "tenant/model");
-    verb->add_option("--version", ls->version, "The version to look at [its floor]")
-        ->type_name("N")
-        ->check(CLI::NonNegativeNumber)
-        ->needs(name);
-    verb->add_option("--limit", ls->limit, "At most this many blocks; 0: all")
-        ->type_name("N")
-        ->capture_default_str();
-    verb->add_option("--after", ls->after, "Go on behind this key")->type_name("KEY")->needs(name);
-    CLI::Option* layout = verb->add_flag("--layout", ls->layout, "Its layout instead")->needs(name);
-    verb->add_option("--key", ls->key, "What is known of this block, 32 hex digits")
-        ->type_name("KEY")
-        ->needs(name)
-        ->excludes(layout);
-    add_settings(verb, settings);
 }
 
 }  // namespace weft::cli

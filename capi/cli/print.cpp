@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "json.h"
+
 namespace weft::cli {
 namespace {
 
@@ -123,6 +125,15 @@ void print_answer(const Json& answer, bool json) {
     const std::string text = json ? answer.dump(2) + "\n" : answer_text(answer);
     std::fwrite(text.data(), 1, text.size(), stdout);
     std::fflush(stdout);
+}
+
+void print_json(const std::string& text, bool json) { print_answer(Json::parse(text), json); }
+
+void print_fields(const std::vector<Field>& fields, bool json) {
+    Json answer = Json::object();
+    for (const auto& [name, value] : fields)
+        std::visit([&answer, key = name](const auto& held) { answer[key] = held; }, value);
+    print_answer(answer, json);
 }
 
 Progress::Progress(std::string what, uint64_t total, bool counts)

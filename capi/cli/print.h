@@ -4,24 +4,23 @@
  */
 #pragma once
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
+#include <variant>
 #include <vector>
 
 namespace weft::cli {
 
-/** Keeps the order in which fields were written. */
-using Json = nlohmann::ordered_json;
-
-/** The array under `name`, or the answer itself where it is one. */
-Json rows_of(const Json& answer, const std::string& name);
-
 /** "1.5 MiB" for bytes. */
 std::string bytes_text(uint64_t bytes);
 
-/** Prints an answer to stdout: as JSON, else fields as aligned lines and arrays of objects as
+/** A flat answer: names and values, in this order. */
+using Field = std::pair<const char*, std::variant<std::string, uint64_t, bool>>;
+void print_fields(const std::vector<Field>& fields, bool json);
+
+/** Prints JSON text to stdout: as it is, else fields as aligned lines and arrays of objects as
  * tables. */
-void print_answer(const Json& answer, bool json);
+void print_json(const std::string& text, bool json);
 
 /** Lines of columns, each as wide as its widest cell; the first row is the heading. */
 std::string table_text(const std::vector<std::vector<std::string>>& rows);

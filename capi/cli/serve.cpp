@@ -22,21 +22,6 @@
 namespace weft::cli {
 namespace {
 
-constexpr const char* kExamples =
-    R"(  weft serve --memory 4GiB                           at unix:/run/weft/weft.sock
-  weft serve --memory 1GiB --listen unix:/tmp/w.sock   as any user
-  weft serve --memory 64GiB --prefault --state /var/lib/weft --tokens /etc/weft/tokens
-  weft serve --config /etc/weft/weft.conf              one key=value a line, # begins a comment;
-                                                       options here win over the file's
-  kill -HUP PID                                        reads the tokens again
-SIGTERM and SIGINT end it cleanly, status 0. With --json, one line says when it is ready.)";
-
-struct Serve {
-    std::string config, memory, listen, state, tokens, log_level;
-    std::vector<std::string> more;
-    bool prefault = false;
-};
-
 /** systemd's protocol: one datagram to the socket that NOTIFY_SOCKET names; '@' is an abstract one.
  */
 void notify(const std::string& state) {
@@ -82,12 +67,9 @@ void make_folder(const std::string& listen) {
 }
 
 void say(const std::string& listen, bool json) {
-    if (json) {
-        const Json ready = {{"ready", true}, {"listen", listen}, {"pid", getpid()}};
-        std::printf("%s\n", ready.dump().c_str());
-        std::fflush(stdout);
-        return;
-    }
+    if (json)
+        return print_fields({{"ready", true}, {"listen", listen}, {"pid", uint64_t(getpid())}},
+                            true);
     std::fprintf(stderr, "weft: %s serves at %s, pid %d; end it with SIGTERM\n", weft_version(),
                  listen.c_str(), getpid());
 }
@@ -105,6 +87,8 @@ void reload(const Store& store) {
     }
     notify("READY=1");
 }
+
+}  // namespace
 
 int run(const Serve& serve, const Settings& settings) {
     // Blocked before the library starts threads, so that only sigwait below ever takes them.
@@ -130,37 +114,6 @@ int run(const Serve& serve, const Settings& settings) {
     notify("STOPPING=1");
     store.close();
     return kOk;
-}
-
-}  // namespace
-
-void add_serve(CLI::App& app, Settings& settings, Action& chosen) {
-    auto serve = std::make_shared<Serve>();
-    CLI::App* verb =
-        add_verb(app, chosen, "serve", "Run a node that the processes of this host share",
-                 kExamples, [serve, &settings] { return run(*serve, settings); });
-    verb->add_option("--config", serve->config, "Options from a file")->type_name("FILE");
-    verb->add_option("-m,--memory", serve->memory,
-                     "Hard limit of what the node takes, index included")
-        ->type_name("SIZE");
-    verb->add_option("-l,--listen", serve->listen,
-                     std::string("Where it listens [") + kDefaultAddress + "]")
-        ->type_name("ADDRESS");
-    verb->add_option(
-            "--state", serve->state,
-            "Keeps namespaces and their floors here over restarts; without it they end with "
-            "the node")
-        ->type_name("DIR");
-    verb->add_option("--tokens", serve->tokens,
-                     "Who may do what: lines of token, tenant/model pattern, rights (read, write, "
-                     "advance, admin); without it only this user is admitted")
-        ->type_name("FILE");
-    verb->add_flag("--prefault", serve->prefault, "Take all memory now instead of as it is needed");
-    verb->add_option("--log-level", serve->log_level, "error, warn, info or debug")
-        ->type_name("LEVEL");
-    verb->add_option("-o,--option", serve->more, "Any other option of weft_open, key=value")
-        ->type_name("KEY=VALUE");
-    add_settings(verb, settings, false);
 }
 
 }  // namespace weft::cli

@@ -3,27 +3,11 @@
 #include "print.h"
 
 namespace weft::cli {
-namespace {
 
-constexpr const char* kExamples =
-    R"(  weft stats                                memory, hits, misses by reason, per namespace
-  weft stats --json | jq .namespaces        for programs
-  weft stats --about                        versions, options and limits of the node
-  watch -n 1 weft stats                     as it changes)";
-
-}  // namespace
-
-void add_stats(CLI::App& app, Settings& settings, Action& chosen) {
-    auto about = std::make_shared<bool>(false);
-    CLI::App* verb = add_verb(app, chosen, "stats", "What a node holds and has counted", kExamples,
-                              [about, &settings] {
-                                  const Store store = settings.open();
-                                  const char* words = *about ? "about" : "stats";
-                                  print_answer(Json::parse(store.query(words)), settings.json);
-                                  return kOk;
-                              });
-    verb->add_flag("--about", *about, "Versions, kinds, options, devices and limits instead");
-    add_settings(verb, settings);
+int run(const Stats& stats, const Settings& settings) {
+    const Store store = settings.open();
+    print_json(store.query(stats.about ? "about" : "stats"), settings.json);
+    return kOk;
 }
 
 }  // namespace weft::cli
