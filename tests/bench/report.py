@@ -46,7 +46,8 @@ def main() -> None:
         return
     widths = [max(len(line[i]) for line in [HEAD, *rows]) for i in range(len(HEAD))]
     for line in [HEAD, tuple("-" * width for width in widths), *rows]:
-        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |")
+        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+        print("| " + " | ".join(cells) + " |")
 
 
 main()
