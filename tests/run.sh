@@ -154,6 +154,7 @@ has tests/sim/CMakeLists.txt && suite sim 900 "${call[@]}" in_ctest tests/sim
 has tests/abi/run.sh && suite abi 300 tests/abi/run.sh
 has sdk-python/pyproject.toml && suite python 1200 "${call[@]}" python_package
 has tests/conformance/run.sh && suite conformance 600 tests/conformance/run.sh
+has tests/command/run.sh && suite command 600 tests/command/run.sh
 has tests/process/run.sh && suite process 900 tests/process/run.sh
 has examples/CMakeLists.txt && suite examples 600 "${call[@]}" in_ctest examples
 has tests/readme/run.sh && suite readme 600 tests/readme/run.sh

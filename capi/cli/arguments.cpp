@@ -95,7 +95,7 @@ void Verbs::add_serve() {
   weft serve --config /etc/weft/weft.conf             one key=value a line, # begins a comment;
                                                       what is said here wins over the file
   kill -HUP PID                                       reads the tokens again
-SIGTERM and SIGINT end it cleanly, with status 0. With --json, one document says when it is ready.)");
+SIGTERM and SIGINT end it cleanly, with status 0. With --json, stdout says when it is ready.)");
     text(verb, "--config", serve->config, "FILE", "Options from a file");
     text(verb, "-m,--memory", serve->memory, "SIZE",
          "Hard limit of what the node takes, its index included");

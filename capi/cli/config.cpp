@@ -1,4 +1,7 @@
-/** The bodies of config.h. */
+/**
+ * The bodies of config.h. Text is split as the library splits it, so that a value that is quoted
+ * for it is one value here too; only comments are this file's own.
+ */
 #include "config.h"
 
 #include <algorithm>

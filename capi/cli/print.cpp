@@ -1,5 +1,5 @@
-/** The bodies of print.h. Objects inside objects are indented; a field whose name ends in `bytes`
- * is said in binary units, its exact number beside it. */
+/** The bodies of print.h. An object inside an object is one line; a field whose name ends in
+ * `bytes` is said in binary units, its exact number beside it. */
 #include "print.h"
 
 #include <time.h>
@@ -13,16 +13,22 @@
 namespace weft::cli {
 namespace {
 
+constexpr size_t kColumnsMax = 8;
+
 bool ends_with(const std::string& text, const std::string& end) {
     return text.size() >= end.size() &&
            text.compare(text.size() - end.size(), end.size(), end) == 0;
+}
+
+bool in_bytes(const std::string& name) {
+    return ends_with(name, "bytes") || name == "memory" || name == "memory_used" || name == "quota";
 }
 
 std::string value_text(const std::string& name, const Json& value) {
     if (value.is_null()) return "-";
     if (value.is_string()) return value.get<std::string>();
     if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
-    if (value.is_number_unsigned() && ends_with(name, "bytes")) {
+    if (value.is_number_unsigned() && in_bytes(name)) {
         const auto bytes = value.get<uint64_t>();
         return bytes < 1024 ? std::to_string(bytes) : bytes_text(bytes) + " (" + value.dump() + ")";
     }
@@ -31,16 +37,24 @@ std::string value_text(const std::string& name, const Json& value) {
         for (const Json& each : value) text += (text.empty() ? "" : ", ") + value_text(name, each);
         return text.empty() ? "none" : text;
     }
+    if (value.is_object()) {
+        std::string text;
+        for (const auto& [key, each] : value.items())
+            if (each != "") text += (text.empty() ? "" : ", ") + key + "=" + value_text("", each);
+        return text;
+    }
     return value.dump();
 }
 
-bool is_table(const Json& value) {
+bool is_rows(const Json& value) {
     return value.is_array() && !value.empty() &&
            std::all_of(value.begin(), value.end(), [](const Json& row) { return row.is_object(); });
 }
 
 std::string cells_text(const Json& array) {
     std::vector<std::string> names;
+    for (const char* first : {"name", "key"})  // what a row is about
+        if (array[0].contains(first)) names.emplace_back(first);
     for (const Json& row : array)
         for (const auto& [name, value] : row.items())
             if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
@@ -64,16 +78,34 @@ std::string indented(const std::string& lines, const std::string& indent) {
     return text;
 }
 
+std::string answer_text(const Json& answer);
+
+/** A table, or where that would be too wide to read, one row after the other under its name. */
+std::string rows_text(const Json& array) {
+    if (std::all_of(array.begin(), array.end(),
+                    [](const Json& row) { return row.size() <= kColumnsMax; }))
+        return cells_text(array);
+    std::string text;
+    for (Json row : array) {
+        if (row.contains("name")) {
+            text += row["name"].get<std::string>() + "\n";
+            row.erase("name");
+        }
+        text += indented(answer_text(row), "  ");
+    }
+    return text;
+}
+
 std::string answer_text(const Json& answer) {
-    if (is_table(answer)) return cells_text(answer);
+    if (is_rows(answer)) return rows_text(answer);
     if (!answer.is_object()) return value_text("", answer) + "\n";
     size_t width = 0;
     for (const auto& [name, value] : answer.items())
-        if (!value.is_object() && !is_table(value)) width = std::max(width, name.size());
+        if (!is_rows(value)) width = std::max(width, name.size());
     std::string text;
     for (const auto& [name, value] : answer.items()) {
-        if (value.is_object() || is_table(value))
-            text += name + "\n" + indented(answer_text(value), "  ");
+        if (is_rows(value))
+            text += name + "\n" + indented(rows_text(value), "  ");
         else
             text +=
                 name + std::string(width - name.size() + 2, ' ') + value_text(name, value) + "\n";
