@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# What takes hours, for nights and before a release:
+#   tests/long.sh [HOURS]     4 where none is said
+# First all of tests/run.sh. Then every expectation of the conformance list is turned into its contrary, which each language must
+# notice; the whole benchmark runs; and until the time is over real processes are killed and stopped under load, in the release, the
+# asan and the tsan build by turns. Each round ends with its counts; the first that fails ends the run with status 1 and its log.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+hours=${1:-4}
+[[ $hours =~ ^[0-9]+$ ]] || { echo "tests/long.sh: '$hours' is not a number of hours" >&2; exit 2; }
+end=$((SECONDS + hours * 3600))
+
+logs=$PWD/build/logs
+mkdir -p "$logs"
+TMPDIR=$(mktemp -d /tmp/weft.XXXXXX)
+export TMPDIR
+trap 'rm -rf "$TMPDIR"' EXIT
+
+run() { # NAME COMMAND...
+    local name=$1 since=$SECONDS
+    shift
+    if ! "$@" >"$logs/long-$name.log" 2>&1 </dev/null; then
+        tail -n 100 "$logs/long-$name.log"
+        echo "$name: failed after $((SECONDS - since)) s; its log is build/logs/long-$name.log"
+        exit 1
+    fi
+    echo "$name: $(tail -n 1 "$logs/long-$name.log")  ($((SECONDS - since)) s)"
+}
+
+tests/run.sh || exit 1
+export PATH=$PWD/build/venv/bin:$PATH
+run flip-all tests/conformance/run.sh --flip all
+run bench tests/bench/run.sh
+round=0
+while [ $SECONDS -lt $end ]; do
+    round=$((round + 1))
+    for preset in release asan tsan; do
+        run "process-$preset-$round" env WEFT_BUILD="$PWD/build/$preset" tests/process/run.sh
+        run "unit-$preset-$round" "build/$preset/tests/unit/weft_unit"
+    done
+done
+echo "$round rounds passed"
