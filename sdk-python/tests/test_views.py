@@ -51,7 +51,19 @@ def test_dlpack_shares_memory_and_says_read_only(ns: weft.Namespace) -> None:
     assert view.__dlpack_device__() == (1, 0)
 
 
-def test_other_libraries_take_views_without_a_copy(ns: weft.Namespace) -> None:
+def test_a_consumer_without_the_flag_takes_it_by_name(ns: weft.Namespace) -> None:
+    ns.save("k", BLOCK)
+    view = view_of(ns, "k")
+    capsule = view.unflagged.__dlpack__()
+    assert 'capsule object "dltensor"' in repr(capsule)
+    view.release()
+    ns.remove("k")
+    del view, capsule
+    view = ns.view("k")
+    assert view is None
+
+
+def test_torch_takes_views_without_a_copy(ns: weft.Namespace) -> None:
     torch = pytest.importorskip("torch")
     ns.save("k", BLOCK)
     view = view_of(ns, "k")
@@ -61,6 +73,20 @@ def test_other_libraries_take_views_without_a_copy(ns: weft.Namespace) -> None:
     del view
     ns.remove("k")
     assert tensor.sum() == int(BLOCK.sum())
+    assert ns.save("from torch", torch.arange(16)) is True
+
+
+def test_jax_takes_views_without_a_copy(ns: weft.Namespace) -> None:
+    dlpack = pytest.importorskip("jax.dlpack")
+    ns.save("k", BLOCK)
+    view = view_of(ns, "k")
+    taken = dlpack.from_dlpack(view.unflagged)
+    assert taken.unsafe_buffer_pointer() == view.array.ctypes.data
+    view.release()
+    del view
+    ns.remove("k")
+    assert int(taken.sum()) == int(BLOCK.sum(dtype=np.uint8))
+    assert ns.save("from jax", taken) is True
 
 
 def test_an_array_keeps_its_block_whatever_becomes_of_it(ns: weft.Namespace) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import lowlevel
+from .keys import ITEM_STRUCT
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -75,8 +76,14 @@ class View(lowlevel.View):
 
     def __dlpack__(self, **asked: Any) -> Any:
         """A capsule that says read-only; BufferError for a consumer older than DLPack 1.0, which
-        could not see that."""
+        could not see that: see unflagged."""
         return self.array.__dlpack__(**asked)
+
+    @property
+    def unflagged(self) -> Unflagged:
+        """The same memory by DLPack without the read-only flag, for a consumer that does not know
+        the flag and never writes (JAX). A write ends the process, or corrupts a private store."""
+        return Unflagged(self)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         """The CPU."""
@@ -92,6 +99,24 @@ class View(lowlevel.View):
         at: TracebackType | None,
     ) -> None:
         self.release()
+
+
+class Unflagged:
+    """A view for DLPack's consumers before 1.0: View.unflagged."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    def __dlpack__(self, **asked: Any) -> Any:
+        """A capsule without the flag; it holds the block as every other buffer of the view does."""
+        address, size = lowlevel.address(self._view, False)
+        item = ITEM_STRUCT.pack(0, 0, address, size, 0)
+        (alias,) = lowlevel.hold(lowlevel.View, memoryview(self._view), 0, 0, item, True)
+        return np.frombuffer(alias, np.uint8).__dlpack__(**asked)  # type: ignore[call-overload]
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """The CPU."""
+        return (1, 0)
 
 
 class Views(Sequence[View]):
