@@ -43,8 +43,8 @@ class Verbs {
 
   private:
     template <typename Verb>
-    CLI::App* add(const std::string& name, const std::string& words, std::shared_ptr<Verb> options,
-                  const std::string& examples) {
+    CLI::App* add(const std::string& name, const std::string& words,
+                  const std::shared_ptr<Verb>& options, const std::string& examples) {
         CLI::App* verb = app_.add_subcommand(name, words);
         verb->footer("Examples:\n" + examples);
         verb->add_flag("--json", settings_.json, "Print one JSON document instead of words");

@@ -76,7 +76,8 @@ void set_option(Options& options, const std::string& key, const std::string& wri
 
 std::string options_text(const Options& options) {
     std::string text;
-    for (const auto& [key, value] : options) text += key + "=" + value + "\n";
+    for (const auto& [key, value] : options)
+        text.append(key).append("=").append(value).append("\n");
     return text;
 }
 

@@ -9,7 +9,7 @@
 #include "process.h"
 
 int main() try {
-    constexpr size_t kBlockBytes = 64 * 1024;  // what 16 tokens leave behind in some model
+    constexpr size_t kBlockBytes = 65536;  // what 16 tokens leave behind in some model
     const weft::Store store("memory=64MiB");
     const weft::Namespace space(
         store, "demo/hello", "block_tokens=16,parts=1,part_bytes=" + std::to_string(kBlockBytes));

@@ -10,7 +10,7 @@
 
 namespace {
 
-constexpr size_t kPartBytes = 512 * 1024;
+constexpr size_t kPartBytes = 524288;
 constexpr const char* kLayout = "parts=2,part_bytes=524288,writer=engine-0";
 const char* const kName = "a block of two parts";
 

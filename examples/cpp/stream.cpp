@@ -11,7 +11,7 @@
 namespace {
 
 constexpr uint32_t kLayers = 8;
-constexpr uint32_t kLayerBytes = 128 * 1024;
+constexpr size_t kLayerBytes = 131072;
 constexpr const char* kLayout = "parts=1,layers=8,part_bytes=1048576";
 const char* const kName = "a prompt's block";
 
@@ -25,7 +25,7 @@ void decode(const std::string& address) {
     expect(bool(view), "a view of a block being written: " + store.story(view.event()));
     for (uint32_t layer = 0; layer < kLayers; layer++) {
         weft_op wait = space.op(WEFT_OP_WAIT, key, WEFT_FOLLOW);
-        wait.start = layer * kLayerBytes;
+        wait.start = uint32_t(layer * kLayerBytes);
         wait.size = kLayerBytes;
         const weft_event event = queue.run(wait);
         expect(event.status == 0, "the layer comes: " + store.story(event));
