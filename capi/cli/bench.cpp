@@ -122,7 +122,7 @@ class Run {
     void load_batch() {
         // The last batch saved is the one that is surely there, whatever memory= was.
         auto items = items_of(kRounds + 1, kBatch, kBlockBytes, to_.data());
-        auto views = items;
+        auto views = items_of(kRounds + 1, kBatch, 0, nullptr);
         const View view = queue_.view(large_.list(WEFT_OP_VIEW, views.data(), views.size()));
         require(store_, view.event(), "view");
         const auto times = in_turns(
@@ -150,6 +150,7 @@ class Run {
     void small_blocks() {
         auto items = items_of(1, kSmall, kSmallBytes, from_.data());
         run_list(small_, WEFT_OP_SAVE, items, "save");
+        items = items_of(1, kSmall, 0, nullptr);
         std::vector<double> view_s, match_s;
         for (size_t round = 0; round <= 100; round++) {
             double start = now_s();
