@@ -72,7 +72,7 @@ class Engine:
             self.take(keys, sequence, held, counts)
             if (found := len(sequence.pages)) == full:
                 break
-            claim = self.space.claim(keys[found:], ttl_s=CLAIM_S)
+            claim = self.space.claim(keys[found:], ttl_s=CLAIM_S, timeout_ms=2000 * CLAIM_S)
             if claim is None:
                 continue  # whoever computed them has published them all
             with claim:

@@ -53,7 +53,7 @@ class Quickstart:
         return files[name]
 
     def answer(
-        self, step: int, engines: list[Engine], prompts: list[bytes], share: bool = True, watch=None
+        self, step: str, engines: list[Engine], prompts: list[bytes], share: bool = True, watch=None
     ) -> None:
         """Asks each engine its prompt at once and waits for all answers; keeps a row of each for
         the table."""
@@ -89,7 +89,7 @@ class Quickstart:
         self.smallest_margin = min(self.smallest_margin, float((top[:, -1] - top[:, -2]).min()))
         check(difference <= LOGITS_TOLERANCE, f"{engine.name}: logits differ by {difference}")
 
-    def without(self, step: int, engine: Engine, prompt: bytes) -> dict:
+    def without(self, step: str, engine: Engine, prompt: bytes) -> dict:
         """The answer of an engine that does not use Weft."""
         self.answer(step, [engine], [prompt], share=False)
         return dict(engine.result)
@@ -101,14 +101,14 @@ class Quickstart:
         self.source = self.text("http/server.py")
         self.prompt = self.source[:PROMPT]
         (self.a, self.plain) = self.engines.start(["A", "(alone)"])
-        self.answer(1, [self.a], [self.prompt])
+        self.answer("1 A prefills", [self.a], [self.prompt])
         blocks = (PROMPT - 1) // PAGE
         keys = weft.keys(list(self.prompt), block_tokens=PAGE)
         check(
             self.space.match(keys) == blocks,
             f"{self.space.match(keys)} blocks of {blocks} are there",
         )
-        self.compare(self.a, self.without(1, self.plain, self.prompt))
+        self.compare(self.a, self.without("1 A prefills", self.plain, self.prompt))
         self.show.line(f"     {blocks} blocks of {LAYOUT['part_bytes']:,} bytes")
 
     def share(self) -> None:
@@ -118,14 +118,14 @@ class Quickstart:
             self.prompt + b"\n\n    def do_PUT(self):\n        ",
         ]
         both = self.engines.start(["B", "C"])
-        self.answer(2, both, ways)
+        self.answer("2 B and C go on", both, ways)
         shared = (PROMPT - 1) // PAGE * PAGE
         for engine, way in zip(both, ways, strict=True):
             check(
                 engine.result["reused"] == shared,
                 f"{engine.name} reused {engine.result['reused']} of {shared} tokens",
             )
-            self.compare(engine, self.without(2, self.plain, way))
+            self.compare(engine, self.without("2 B and C go on", self.plain, way))
             self.show.line(f"     {engine.name} writes {engine.result['text']!r}")
         self.b, self.c = both
         self.way, self.old = ways[0], dict(both[0].result)
@@ -134,7 +134,7 @@ class Quickstart:
         self.show.line("3  eight processes ask one new prompt at the same time")
         eight = self.engines.start([f"P{i}" for i in range(1, 9)])
         prompt = self.text("copy.py")[:PROMPT]
-        self.answer(3, eight, [prompt] * 8)
+        self.answer("3 eight at once", eight, [prompt] * 8)
         full = (PROMPT - 1) // PAGE * PAGE
         tail = PROMPT - full
         computed = {
@@ -144,7 +144,7 @@ class Quickstart:
             list(computed.values()) == [full],
             f"computed by {computed}, and not {full} tokens by one",
         )
-        reference = self.without(3, self.plain, prompt)
+        reference = self.without("3 eight at once", self.plain, prompt)
         for engine in eight:
             self.compare(engine, reference)
         self.show.line(
@@ -163,7 +163,7 @@ class Quickstart:
                 done = f"{engine.pages} of {engine.of} blocks"
                 self.show.line(f"     {engine.name} killed (SIGKILL) after {done}")
 
-        self.answer(3, eight, [prompt] * 8, watch=watch)
+        self.answer("3 one killed", eight, [prompt] * 8, watch=watch)
         check(len(victims) == 1, "nobody computed half of the prompt")
         self.living = [engine for engine in eight if not engine.killed]
         heirs = [engine for engine in self.living if engine.result["prefilled"] > tail]
@@ -180,7 +180,7 @@ class Quickstart:
             reused + computed == full,
             f"{heir.name} reused {reused} and computed {computed} of {full} tokens",
         )
-        reference = self.without(3, self.plain, prompt)
+        reference = self.without("3 one killed", self.plain, prompt)
         for engine in self.living:
             self.compare(engine, reference)
         self.show.line(
@@ -204,9 +204,9 @@ class Quickstart:
         reason = space.find(keys).reason
         check(reason == "fenced", f"the blocks are missing as {reason}, not as fenced")
         everyone = [self.a, self.b, self.c, *self.living]
-        self.answer(4, everyone, [self.way] * len(everyone))
+        self.answer("4 new weights", everyone, [self.way] * len(everyone))
         (plain,) = self.engines.start(["(alone)"], version=2)
-        reference = self.without(4, plain, self.way)
+        reference = self.without("4 new weights", plain, self.way)
         full = (len(self.way) - 1) // PAGE * PAGE
         new = sum(engine.result["prefilled"] - (len(self.way) - full) for engine in everyone)
         check(new == full, f"{new} tokens computed anew, and not {full}")
