@@ -37,10 +37,12 @@ static int32_t weft_call_wait(weft_queue* queue, uint64_t tag, weft_event* event
  * still be due; the queue returns to the pool empty. */
 static void weft_call_undo(weft_store* store, weft_queue* queue, const weft_op* op,
                            const weft_event* event) {
-    if (op->kind == WEFT_OP_VIEW || op->kind == WEFT_OP_MATCH || op->kind == WEFT_OP_WAIT) {
-        weft_release(store, &event->handle,
-                     event->handle != 0); /* a story's id is no handle: it is refused */
-    } else if (op->kind == WEFT_OP_RESERVE && event->handle != 0) {
+    int opened = event->handle != 0 &&
+                 (event->status >= 0 || event->value > 0 || event->status == -WEFT_EMISS);
+    if (opened &&
+        (op->kind == WEFT_OP_VIEW || op->kind == WEFT_OP_MATCH || op->kind == WEFT_OP_WAIT)) {
+        weft_release(store, &event->handle, 1);
+    } else if (opened && op->kind == WEFT_OP_RESERVE) {
         weft_op drop;
         memset(&drop, 0, sizeof drop);
         drop.tag = ~op->tag;

@@ -35,20 +35,21 @@ class Opened:
 
     def __init__(self, options: str | None) -> None:
         self.handle = lowlevel.open(options)
+        self.memory = lowlevel.region_adopt(self.handle, *_ALL)[1]
         self.spaces: set[int] = set()
 
     def close(self) -> None:
         """Closes namespaces and store. Errors: BusyError, and then it is still open."""
         while self.spaces:
-            lowlevel.namespace_close(self.handle, next(iter(self.spaces)))
-            self.spaces.pop()
-        handle, self.handle = self.handle, 0
-        try:
-            if handle:
-                lowlevel.close(handle)
-        except BusyError:
-            self.handle = handle
-            raise
+            space = next(iter(self.spaces))
+            lowlevel.namespace_close(self.handle, space)
+            self.spaces.discard(space)
+        if self.memory:
+            lowlevel.region_drop(self.handle, self.memory)
+            self.memory = 0
+        if self.handle:
+            lowlevel.close(self.handle)
+            self.handle = 0
 
     def __del__(self) -> None:
         with contextlib.suppress(Error, AttributeError):
@@ -68,7 +69,7 @@ class Store:
         self._opened: Opened | None = Opened(render(options, more))
         self._handle = self._opened.handle
         self._driver = Driver(self._handle)
-        self._all = lowlevel.region_adopt(self._handle, *_ALL)[1]
+        self._all = self._opened.memory
 
     @property
     def handle(self) -> int:
