@@ -1,0 +1,90 @@
+// The table of handles.
+#include "capi/handles.h"
+
+#include <pthread.h>
+
+#include <array>
+#include <mutex>
+#include <thread>
+
+namespace weft {
+namespace {
+
+constexpr uint64_t kMark = uint64_t{0x5ef7} << 48;
+
+struct Entry {
+    std::atomic<uint64_t> handle{0};  // 0: free or closed
+    std::atomic<uint32_t> inside{0};
+    std::atomic<uint64_t> generation{0};
+    uint64_t forks = 0;
+    Store* store = nullptr;
+    Queue* queue = nullptr;
+};
+
+std::array<Entry, Handles::kMost> entries;
+std::atomic<uint64_t> forks{0};  // of this process, counted in the child
+std::mutex adding;               // guards the search for a free entry
+std::once_flag fork_once;
+
+uint32_t place_of(uint64_t handle) { return static_cast<uint32_t>(handle >> 4 & 0xfff); }
+
+}  // namespace
+
+void Handles::prepare_fork() {
+    std::call_once(fork_once, [] { pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); }); });
+}
+
+uint64_t Handles::add(Kind kind, Store* store, Queue* queue) {
+    std::lock_guard<std::mutex> guard(adding);
+    for (uint32_t place = 0; place < kMost; place++) {
+        Entry& entry = entries[place];
+        bool other_process = entry.forks != forks.load(std::memory_order_relaxed);
+        if ((entry.handle.load() != 0 || entry.inside.load() != 0) && !other_process) continue;
+        uint64_t generation = entry.generation.fetch_add(1) + 1;
+        entry.store = store;
+        entry.queue = queue;
+        entry.inside.store(0);
+        entry.forks = forks.load(std::memory_order_relaxed);
+        uint64_t handle = kMark | (generation & 0xffffffff) << 16 | uint64_t{place} << 4 | kind;
+        entry.handle.store(handle, std::memory_order_seq_cst);
+        return handle;
+    }
+    return 0;
+}
+
+void Handles::remove(uint64_t handle, uint32_t left) {
+    Entry& entry = entries[place_of(handle)];
+    // Seq_cst, as in enter: either the call sees the closed entry, or this sees the call inside.
+    entry.handle.store(0, std::memory_order_seq_cst);
+    while (entry.inside.load(std::memory_order_seq_cst) > left) std::this_thread::yield();
+}
+
+void Handles::Hold::enter(Kind kind, uint64_t handle) {
+    bool ours = handle >> 48 == kMark >> 48 && (handle & 15) == kind && place_of(handle) < kMost;
+    if (!ours) {
+        status = -WEFT_EINVAL;
+        return;
+    }
+    Entry& entry = entries[place_of(handle)];
+    entry.inside.fetch_add(1, std::memory_order_seq_cst);
+    if (entry.handle.load(std::memory_order_seq_cst) != handle) {
+        entry.inside.fetch_sub(1, std::memory_order_release);
+        bool was = (handle >> 16 & 0xffffffff) <= entry.generation.load() && (handle >> 16 & 0xffffffff) != 0;
+        status = was ? -WEFT_ECLOSED : -WEFT_EINVAL;
+        return;
+    }
+    if (entry.forks != forks.load(std::memory_order_relaxed)) {
+        entry.inside.fetch_sub(1, std::memory_order_release);
+        status = -WEFT_EFORKED;
+        return;
+    }
+    place_ = place_of(handle);
+    store = entry.store;
+    queue = entry.queue;
+}
+
+Handles::Hold::~Hold() {
+    if (place_ != UINT32_MAX) entries[place_].inside.fetch_sub(1, std::memory_order_release);
+}
+
+}  // namespace weft

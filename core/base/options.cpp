@@ -1,0 +1,147 @@
+// The parser of option text. It accepts exactly what options.h says and names what it refuses.
+#include "core/base/options.h"
+
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+#include "capi/weft.h"
+
+namespace weft {
+namespace {
+
+Failure invalid(const std::string& message) { return {WEFT_EINVAL, message}; }
+
+/** Reads a JSON string that begins at `at`; moves `at` behind it. */
+Result<std::string> quoted(const std::string& text, size_t& at) {
+    size_t end = at + 1;
+    while (end < text.size() && text[end] != '"') end += text[end] == '\\' ? 2 : 1;
+    if (end >= text.size()) return invalid("options: the quote at byte " + std::to_string(at) + " does not end");
+    std::string raw = text.substr(at, end + 1 - at);
+    at = end + 1;
+    nlohmann::json value = nlohmann::json::parse(raw, nullptr, false);
+    if (!value.is_string()) return invalid("options: " + raw + " is not a JSON string");
+    return value.get<std::string>();
+}
+
+std::string trim(const std::string& text) {
+    size_t begin = text.find_first_not_of(" \t\r");
+    if (begin == std::string::npos) return "";
+    return text.substr(begin, text.find_last_not_of(" \t\r") + 1 - begin);
+}
+
+/** The power of two of a unit's bytes; -1: not a unit. */
+int unit_shift(const std::string& unit) {
+    if (unit.empty() || unit == "B") return 0;
+    if (unit == "K" || unit == "KiB") return 10;
+    if (unit == "M" || unit == "MiB") return 20;
+    if (unit == "G" || unit == "GiB") return 30;
+    if (unit == "T" || unit == "TiB") return 40;
+    return -1;
+}
+
+Result<uint64_t> number(const std::string& key, const std::string& value, bool bytes, uint64_t least,
+                        uint64_t most) {
+    uint64_t count = 0;
+    auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), count);
+    std::string unit(end, value.data() + value.size());
+    int shift = bytes ? unit_shift(unit) : (unit.empty() ? 0 : -1);
+    if (error != std::errc() || shift < 0) {
+        return invalid(key + "=" + value + ": a whole number" + (bytes ? ", with KiB, MiB, GiB or TiB behind it" : ""));
+    }
+    if (count > (most >> shift) || (count << shift) < least) {
+        return invalid(key + "=" + value + ": from " + std::to_string(least) + " to " + std::to_string(most));
+    }
+    return count << shift;
+}
+
+}  // namespace
+
+Result<Options> Options::parse(const char* text) {
+    Options options;
+    std::string all = text != nullptr ? text : "";
+    for (size_t at = 0; at < all.size();) {
+        size_t equals = all.find_first_of("=,\n", at);
+        std::string key = trim(all.substr(at, equals == std::string::npos ? equals : equals - at));
+        if (equals == std::string::npos || all[equals] != '=') {
+            if (!key.empty()) return invalid("options: " + key + " has no value; write key=value");
+            at = equals == std::string::npos ? all.size() : equals + 1;
+            continue;
+        }
+        Entry entry;
+        entry.optional = key.starts_with('?');
+        entry.key = entry.optional ? key.substr(1) : key;
+        if (entry.key.empty()) return invalid("options: a value without a key at byte " + std::to_string(at));
+        at = equals + 1;
+        if (at < all.size() && all[at] == '"') {
+            Result<std::string> value = quoted(all, at);
+            if (!value) return value.failure();
+            entry.value = *value;
+            size_t end = all.find_first_not_of(" \t\r", at);
+            if (end != std::string::npos && all[end] != ',' && all[end] != '\n') {
+                return invalid("options: text behind the value of " + entry.key);
+            }
+            at = end == std::string::npos ? all.size() : end + 1;
+        } else {
+            size_t end = all.find_first_of(",\n", at);
+            entry.value = trim(all.substr(at, end == std::string::npos ? end : end - at));
+            at = end == std::string::npos ? all.size() : end + 1;
+        }
+        if (options.has(entry.key)) return invalid("options: " + entry.key + " is given twice");
+        options.entries_.push_back(entry);
+    }
+    return options;
+}
+
+bool Options::has(const std::string& key) const {
+    for (const Entry& entry : entries_) {
+        if (entry.key == key) return true;
+    }
+    return false;
+}
+
+std::optional<std::string> Options::take(const std::string& key) {
+    for (Entry& entry : entries_) {
+        if (entry.key != key) continue;
+        entry.taken = true;
+        return entry.value;
+    }
+    return std::nullopt;
+}
+
+Result<uint64_t> Options::take_bytes(const std::string& key, uint64_t fallback, uint64_t least,
+                                     uint64_t most) {
+    std::optional<std::string> value = take(key);
+    if (!value) return fallback;
+    return number(key, *value, true, least, most);
+}
+
+Result<uint64_t> Options::take_number(const std::string& key, uint64_t fallback, uint64_t least,
+                                      uint64_t most) {
+    std::optional<std::string> value = take(key);
+    if (!value) return fallback;
+    return number(key, *value, false, least, most);
+}
+
+Result<bool> Options::take_flag(const std::string& key, bool fallback) {
+    std::optional<std::string> value = take(key);
+    if (!value) return fallback;
+    if (*value == "yes" || *value == "true" || *value == "1") return true;
+    if (*value == "no" || *value == "false" || *value == "0") return false;
+    return invalid(key + "=" + *value + ": yes or no");
+}
+
+Status Options::finish(const std::string& known) const {
+    for (const Entry& entry : entries_) {
+        if (!entry.taken && !entry.optional) {
+            return invalid("unknown option " + entry.key + "=" + entry.value + "; known: " + known);
+        }
+    }
+    return Nothing{};
+}
+
+std::string quote_option(const std::string& value) {
+    if (value.find_first_of(",\n\"") == std::string::npos && trim(value) == value) return value;
+    return nlohmann::json(value).dump();
+}
+
+}  // namespace weft

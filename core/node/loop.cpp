@@ -1,0 +1,74 @@
+// The loop sleeps in epoll on its sockets and on one eventfd.
+#include "core/node/loop.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "core/node/threads.h"
+
+namespace weft {
+
+void Loop::start(const char* name, std::function<kj::Promise<void>(kj::AsyncIoContext&)> body) {
+    wake_ = fabric::Descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    open_ = true;
+    thread_ = start_thread(name, [this, body = std::move(body)] {
+        {
+            kj::AsyncIoContext io = kj::setupAsyncIo();
+            kj::Promise<void> posts = take_posts(io.unixEventPort);
+            kj::runCatchingExceptions([&] { body(io).exclusiveJoin(kj::mv(posts)).wait(io.waitScope); });
+            std::lock_guard<std::mutex> guard(lock_);
+            open_ = false;
+        }
+        // Work that came too late is destroyed here, where KJ objects in it are at home no more; so it holds none.
+        posts_.clear();
+    });
+}
+
+kj::Promise<void> Loop::take_posts(kj::UnixEventPort& port) {
+    kj::UnixEventPort::FdObserver observer(port, wake_.get(), kj::UnixEventPort::FdObserver::OBSERVE_READ);
+    for (;;) {
+        uint64_t count = 0;
+        if (read(wake_.get(), &count, sizeof count) < 0) {
+            co_await observer.whenBecomesReadable();
+            continue;
+        }
+        run_posts();
+        std::lock_guard<std::mutex> guard(lock_);
+        if (stopping_) co_return;
+    }
+}
+
+void Loop::run_posts() {
+    std::vector<Work> posts;
+    {
+        std::lock_guard<std::mutex> guard(lock_);
+        posts.swap(posts_);
+    }
+    for (Work& work : posts) work();
+}
+
+bool Loop::post(Work work) {
+    bool first = false;
+    {
+        std::lock_guard<std::mutex> guard(lock_);
+        if (!open_) return false;
+        first = posts_.empty();
+        posts_.push_back(std::move(work));
+    }
+    uint64_t one = 1;
+    if (first && write(wake_.get(), &one, sizeof one) < 0) return false;
+    return true;
+}
+
+void Loop::stop() {
+    if (!thread_.joinable()) return;
+    {
+        std::lock_guard<std::mutex> guard(lock_);
+        stopping_ = true;
+    }
+    uint64_t one = 1;
+    if (write(wake_.get(), &one, sizeof one) < 0) stopping_ = true;
+    thread_.join();
+}
+
+}  // namespace weft

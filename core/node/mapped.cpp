@@ -1,0 +1,46 @@
+// Mapping and unmapping of segments.
+#include "core/node/mapped.h"
+
+namespace weft {
+
+void Mapped::add_segment(uint32_t segment, uint64_t slot_bytes, fabric::Mapping read, fabric::Mapping write,
+                         std::byte* shared_write) {
+    std::lock_guard<std::mutex> guard(lock_);
+    MappedSegment& of = segments_[segment % kSegmentsMax];
+    of.slot_bytes.store(slot_bytes, std::memory_order_relaxed);
+    of.write.store(write.address() != nullptr ? write.address() : shared_write, std::memory_order_release);
+    of.read.store(read.address(), std::memory_order_release);
+    owned_[segment] = {std::move(read), std::move(write)};
+}
+
+void Mapped::drop_segment(uint32_t segment) {
+    std::lock_guard<std::mutex> guard(lock_);
+    MappedSegment& of = segments_[segment % kSegmentsMax];
+    of.read.store(nullptr, std::memory_order_release);
+    of.write.store(nullptr, std::memory_order_release);
+    owned_.erase(segment);
+}
+
+void Mapped::drop_unviewed() {
+    std::set<uint32_t> viewed;
+    for (const SharedWord& cell : page_->cells) {
+        uint64_t value = cell.load_acquire();
+        if (value == 0 || value > reader_.slots_max()) continue;
+        viewed.insert(static_cast<uint32_t>(reader_.slot(static_cast<uint32_t>(value - 1)).place.load_relaxed() >> 32));
+    }
+    std::lock_guard<std::mutex> guard(lock_);
+    // Who writes in place may be in the middle of it, in any segment.
+    if (reservations.load(std::memory_order_acquire) > 0) return;
+    for (auto owned = owned_.begin(); owned != owned_.end();) {
+        if (viewed.count(owned->first) != 0) {
+            ++owned;
+            continue;
+        }
+        MappedSegment& of = segments_[owned->first % kSegmentsMax];
+        of.read.store(nullptr, std::memory_order_release);
+        of.write.store(nullptr, std::memory_order_release);
+        owned = owned_.erase(owned);
+    }
+}
+
+}  // namespace weft

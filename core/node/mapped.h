@@ -1,0 +1,95 @@
+// One opening of a namespace as this process has it mapped: the node's index, this process's page, and the data segments. A
+// reconnect makes another one; this one stays while views of it live.
+//
+// Invariants: a segment's addresses are set once, before the node gives out a slot of it, and cleared only when the node has
+// said that no slot of it is published and no view is left (protocols 1); so whoever holds a slot by its hazard may use
+// its address. Bytes are read through a read-only mapping. Reading: any thread.
+#pragma once
+#include <array>
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <map>
+#include <set>
+
+#include "core/index/cells.h"
+#include "core/index/reader.h"
+#include "core/space/config.h"
+#include "fabric/memory/memory.h"
+
+namespace weft {
+
+struct MappedSegment {
+    std::atomic<const std::byte*> read{nullptr};
+    std::atomic<std::byte*> write{nullptr};
+    std::atomic<uint64_t> slot_bytes{0};
+};
+
+class Mapped {
+  public:
+    Mapped(uint64_t opening, const NamespaceConfig& config, uint64_t version, std::byte* index, ReaderPage* page)
+        : opening_(opening), config_(config), version_(version), reader_(index), page_(page), cells_(page) {}
+
+    uint64_t opening() const { return opening_; }
+    const NamespaceConfig& config() const { return config_; }
+    uint64_t version() const { return version_; }
+    const IndexReader& reader() const { return reader_; }
+    ReaderPage& page() { return *page_; }
+    Cells& cells() { return cells_; }
+
+    /** Where the part of a block begins, or nullptr: its segment is not mapped (yet). */
+    const std::byte* address(uint32_t segment, uint32_t index, uint32_t part) const {
+        const MappedSegment& of = segments_[segment % kSegmentsMax];
+        const std::byte* base = of.read.load(std::memory_order_acquire);
+        return base == nullptr ? nullptr
+                               : base + index * of.slot_bytes.load(std::memory_order_relaxed) + config_.offset_of(part);
+    }
+    std::byte* write_address(uint32_t segment, uint32_t index, uint32_t part) const {
+        const MappedSegment& of = segments_[segment % kSegmentsMax];
+        std::byte* base = of.write.load(std::memory_order_acquire);
+        return base == nullptr ? nullptr
+                               : base + index * of.slot_bytes.load(std::memory_order_relaxed) + config_.offset_of(part);
+    }
+    uint64_t slot_bytes(uint32_t segment) const { return segments_[segment % kSegmentsMax].slot_bytes.load(std::memory_order_relaxed); }
+    bool has_segment(uint32_t segment) const { return segments_[segment % kSegmentsMax].read.load(std::memory_order_acquire) != nullptr; }
+
+    /** `write`: a mapping of its own, or with `shared_write` the node's, or none. */
+    void add_segment(uint32_t segment, uint64_t slot_bytes, fabric::Mapping read, fabric::Mapping write, std::byte* shared_write);
+    void drop_segment(uint32_t segment);
+    /** After the node's death: nothing is served any more, but what views hold stays. */
+    void drop_unviewed();
+
+    void touch(Touch use) {
+        uint64_t at = page_->touch_count.fetch_add_relaxed(1);
+        page_->touches[at % kTouchRecords].store_relaxed(use.pack());
+    }
+    void count_hits(uint64_t blocks, uint64_t bytes) {
+        page_->hits.fetch_add_relaxed(blocks);
+        if (bytes != 0) page_->bytes.fetch_add_relaxed(bytes);
+    }
+    void count_miss(uint32_t reason) { page_->misses[reason % kMissReasons].fetch_add_relaxed(1); }
+
+    /** The connection to its node has ended; a resumed one is the same node. */
+    std::atomic<bool> gone{false};
+    /** Reservations that the caller may still write to. */
+    std::atomic<uint32_t> reservations{0};
+    /** What keeps the memory behind the pointers; set by who mapped it. */
+    std::shared_ptr<void> keeper;  // shared with nobody but a reconnect's copy
+
+  private:
+    struct Owned {
+        fabric::Mapping read;
+        fabric::Mapping write;
+    };
+    uint64_t opening_;
+    NamespaceConfig config_;
+    uint64_t version_;
+    IndexReader reader_;
+    ReaderPage* page_;
+    Cells cells_;
+    std::array<MappedSegment, kSegmentsMax> segments_;
+    std::mutex lock_;  // guards owned_
+    std::map<uint32_t, Owned> owned_;
+};
+
+}  // namespace weft

@@ -1,0 +1,416 @@
+// LOAD, VIEW and MATCH, and their synchronous twins: what this process can see in the index is read in place; what it cannot
+// is asked of the node, whose answer names the slot.
+#include <algorithm>
+
+#include "core/node/ops.h"
+#include "fabric/copy/copy.h"
+
+namespace weft {
+namespace {
+
+constexpr uint32_t kLocateAtOnce = 1024;
+constexpr uint64_t kCopyPiece = uint64_t{1} << 20;  // the deadline is looked at between pieces
+constexpr uint32_t kAhead = 32;                     // look-ups whose cache lines are on their way
+
+/** Spreads threads over the words of the cell map. */
+uint32_t thread_hint() {
+    static thread_local char here;
+    return static_cast<uint32_t>(reinterpret_cast<uintptr_t>(&here) >> 12) * 7;
+}
+
+bool served(const Mapped& mapped, uint64_t now) { return !mapped.gone.load(std::memory_order_acquire) && mapped.reader().serves(now); }
+
+/** Looks n keys up, the cache lines of the next ones already on their way; calls f(i, hash) in order until it says false. */
+template <typename F>
+void look_ahead(const IndexReader& reader, const weft_item* items, uint32_t count, F f) {
+    uint64_t hashes[2 * kAhead];
+    auto hash = [&](uint32_t i) { return hash_key({items[i].key_hi, items[i].key_lo}); };
+    for (uint32_t i = 0; i < std::min(count, kAhead); i++) {
+        hashes[i] = hash(i);
+        reader.prefetch_bucket(hashes[i]);
+    }
+    for (uint32_t i = 0; i < std::min(count, kAhead / 2); i++) reader.prefetch_slot(hashes[i]);
+    for (uint32_t i = 0; i < count; i++) {
+        if (i + kAhead < count) {
+            uint64_t next = hash(i + kAhead);
+            hashes[(i + kAhead) % (2 * kAhead)] = next;
+            reader.prefetch_bucket(next);
+        }
+        if (i + kAhead / 2 < count) reader.prefetch_slot(hashes[(i + kAhead / 2) % (2 * kAhead)]);
+        if (!f(i, hashes[i % (2 * kAhead)])) return;
+    }
+}
+
+/** One record for each run of blocks whose parents are known, deepest first, root last. */
+void touch_chain(Mapped& mapped, const std::pair<uint32_t, bool>* slots, uint32_t count, uint32_t hint) {
+    for (uint32_t end = count; end > 0;) {
+        uint32_t begin = end - 1;
+        while (begin > 0 && slots[begin].second) begin--;
+        mapped.touch({slots[end - 1].first, end - begin, hint});
+        end = begin;
+    }
+}
+
+}  // namespace
+
+int32_t Store::match(uint32_t id, const weft_item* items, uint32_t count) {
+    ReadSide::Section section(read_side_);
+    Space* space = find_space(id);
+    if (space == nullptr) return -WEFT_EINVAL;
+    Mapped& mapped = *space->current();
+    const IndexReader& reader = mapped.reader();
+    uint64_t now = fabric::boot_time();
+    if (reader.floor() > mapped.version()) return -WEFT_EFENCED;
+    if (!served(mapped, now)) return 0;
+    uint32_t lead = 0;
+    look_ahead(reader, items, count, [&](uint32_t i, uint64_t hash) {
+        Found found;
+        if (reader.look({items[i].key_hi, items[i].key_lo}, hash, mapped.version(), now, found) != Look::hit) return false;
+        lead++;
+        return true;
+    });
+    return static_cast<int32_t>(lead);
+}
+
+int32_t Store::view(uint32_t id, uint32_t part, weft_item* items, uint32_t count, uint64_t* handle_out) {
+    ReadSide::Section section(read_side_);
+    *handle_out = 0;
+    Space* space = find_space(id);
+    if (space == nullptr) return -WEFT_EINVAL;
+    uint32_t number = space->number();
+    Mapped& mapped = *space->numbered(number);
+    const IndexReader& reader = mapped.reader();
+    if (part >= mapped.config().parts) return -WEFT_EINVAL;
+    if (reader.floor() > mapped.version()) return -WEFT_EFENCED;
+    uint64_t now = fabric::boot_time();
+    Cells& cells = mapped.cells();
+    uint32_t hint = thread_hint();
+    uint32_t first = Cells::kNone;
+    uint32_t last = Cells::kNone;
+    uint64_t bytes = 0;
+    uint32_t lead = 0;
+    bool stopped = !served(mapped, now);
+    std::pair<uint32_t, bool> run[64];  // uses are told in runs of 64
+    uint32_t in_run = 0;
+    auto see = [&](uint32_t i, uint64_t hash) {
+        uint32_t cell = cells.take(hint);
+        if (cell == Cells::kNone) return false;
+        Found found;
+        Key key{items[i].key_hi, items[i].key_lo};
+        bool hit = reader.hold(key, hash, mapped.version(), now, cells.word(cell), found) == Look::hit;
+        const std::byte* address = hit ? mapped.address(found.segment, found.index, part) : nullptr;
+        if (address == nullptr) {
+            cells.give(cell);
+            items[i].status = -WEFT_EMISS;
+            items[i].size = WEFT_MISS_FAR;
+            stopped = true;
+            return false;
+        }
+        cells.chain(last, cell);
+        if (first == Cells::kNone) first = cell;
+        last = cell;
+        items[i].offset = reinterpret_cast<uint64_t>(address);
+        uint64_t part_bytes = mapped.config().bytes_of(part, found.size);
+        items[i].size = static_cast<uint32_t>(part_bytes);
+        items[i].status = WEFT_IN_DRAM;
+        bytes += part_bytes;
+        run[in_run++] = {found.slot, found.parent_known};
+        if (in_run == 64) {
+            if (part == 0) touch_chain(mapped, run, in_run, 0);
+            in_run = 0;
+        }
+        lead++;
+        return true;
+    };
+    if (!stopped && count == 1) {
+        see(0, hash_key({items[0].key_hi, items[0].key_lo}));
+    } else if (!stopped) {
+        look_ahead(reader, items, count, see);
+    }
+    if (part == 0 && in_run > 0) touch_chain(mapped, run, in_run, 0);
+    if (stopped) mapped.count_miss(WEFT_MISS_FAR);
+    if (lead == 0) return 0;
+    mapped.count_hits(lead, bytes);
+    uint32_t generation = cells.bind(first);
+    *handle_out = uint64_t{1} << 60 | uint64_t{id % kSpacesMax} << 50 | uint64_t{number} << 42 | uint64_t{first} << 30 | generation;
+    return static_cast<int32_t>(lead);
+}
+
+int32_t Store::release(const uint64_t* handles, uint32_t count) {
+    ReadSide::Section section(read_side_);
+    int32_t status = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t handle = handles[i];
+        if (handle >> 60 == 1) {
+            Space* space = spaces_[handle >> 50 & 1023].load(std::memory_order_acquire);
+            Mapped* mapped = space == nullptr ? nullptr : space->numbered(static_cast<uint32_t>(handle >> 42 & 255));
+            bool open = mapped != nullptr && mapped->cells().release(static_cast<uint32_t>(handle >> 30 & 4095),
+                                                                     static_cast<uint32_t>(handle & Cells::kGenerationMask));
+            if (!open && status == 0) status = -WEFT_EINVAL;
+            continue;
+        }
+        bool known = false;
+        bool alive = false;
+        {
+            std::lock_guard<std::mutex> guard(handles_lock_);
+            auto found = handles_.find(handle);
+            known = found != handles_.end();
+            alive = known && found->second;
+            if (known) handles_.erase(found);
+        }
+        if (alive) link_->release(handle);
+        if (!alive && status == 0) status = known ? -WEFT_ECLOSED : -WEFT_EINVAL;
+    }
+    return status;
+}
+
+void OpRunner::load_or_view(Operation& operation) {
+    const weft_op& op = operation.op;
+    bool follow = (op.flags & WEFT_FOLLOW) != 0;
+    if (operation.mapped->reader().floor() > operation.mapped->version()) {
+        return fail(operation, WEFT_EFENCED, "the namespace has advanced beyond this version: open it anew");
+    }
+    while (operation.next < operation.count) {
+        uint32_t item = operation.next;
+        if (stopped(operation)) {
+            cancel_rest(operation, item);
+            break;
+        }
+        if (over(operation)) {
+            return fail(operation, operation.cancel ? WEFT_ECANCELED : WEFT_ETIMEOUT, "the op's time is over");
+        }
+        bool answered = item - operation.located_at < operation.located.size();
+        if (answered) {
+            if (!read_located(operation, item, operation.located[item - operation.located_at])) return locate(operation);
+        } else if (follow || !read_local(operation, item)) {
+            return locate(operation);
+        }
+        operation.next++;
+    }
+    tell_uses(operation);
+    finish(operation);
+}
+
+/** A list is one request: its blocks are used deepest first, root last. */
+void OpRunner::tell_uses(Operation& operation) {
+    if (operation.uses.empty()) return;
+    touch_chain(*operation.mapped, operation.uses.data(), static_cast<uint32_t>(operation.uses.size()), operation.op.flags >> 12 & 3);
+    operation.uses.clear();
+}
+
+/** Reads what this process sees in the index; false: the node must be asked. */
+bool OpRunner::read_local(Operation& operation, uint32_t item) {
+    Mapped& mapped = *operation.mapped;
+    uint64_t now = fabric::boot_time();
+    if (!served(mapped, now)) return false;
+    bool view = operation.op.kind == WEFT_OP_VIEW;
+    uint32_t cell = view ? mapped.cells().take(thread_hint()) : mapped.cells().take_for_load(thread_hint());
+    if (cell == Cells::kNone) {
+        if (!view) return false;
+        item_done(operation, item, -WEFT_EQUOTA, 0);
+        operation.story = "the limit of views is reached";
+        return true;
+    }
+    Key key = key_of(operation, item);
+    Found found;
+    bool hit = mapped.reader().hold(key, hash_key(key), mapped.version(), now, mapped.cells().word(cell), found) == Look::hit &&
+               mapped.has_segment(found.segment);
+    if (!hit) {
+        mapped.cells().give(cell);
+        return false;
+    }
+    if (view) {
+        take_view(operation, item, cell, found);
+        return true;
+    }
+    uint64_t moved = 0;
+    int32_t status = copy_out(operation, item, found, false, moved);
+    mapped.cells().give(cell);
+    item_done(operation, item, status, status == -WEFT_ERANGE ? moved : mapped.config().bytes_of(operation.op.part, found.size), WEFT_IN_DRAM);
+    return true;
+}
+
+/** Reads a slot that the node named. False: it was given to another block meanwhile, ask again. */
+bool OpRunner::read_located(Operation& operation, uint32_t item, const ReplyItem& where) {
+    Mapped& mapped = *operation.mapped;
+    if (where.status != 0) {
+        if (where.status == -WEFT_EMISS) mapped.count_miss(static_cast<uint32_t>(where.value));
+        item_done(operation, item, where.status, where.value);
+        return true;
+    }
+    bool view = operation.op.kind == WEFT_OP_VIEW;
+    uint32_t cell = view ? mapped.cells().take(thread_hint()) : mapped.cells().take_for_load(thread_hint());
+    if (cell == Cells::kNone) {
+        item_done(operation, item, -WEFT_EQUOTA, 0);
+        operation.story = view ? "the limit of views is reached" : "64 loads are under way in this process";
+        return true;
+    }
+    Found found;
+    bool held = mapped.reader().hold_slot(where.slot, where.gen, mapped.cells().word(cell), found);
+    bool tentative = (where.gen & 1) != 0;
+    if (!held) {
+        mapped.cells().give(cell);
+        // Published since, or evicted since: what holds now is asked once more.
+        operation.located.clear();
+        return false;
+    }
+    if (tentative) found.size = mapped.config().any_size() ? where.value : mapped.config().block_bytes();
+    if (!mapped.has_segment(found.segment)) {
+        mapped.cells().give(cell);
+        mapped.count_miss(WEFT_MISS_UNREACHABLE);
+        item_done(operation, item, -WEFT_EMISS, WEFT_MISS_UNREACHABLE);
+        return true;
+    }
+    if (view) {
+        take_view(operation, item, cell, found);
+        return true;
+    }
+    uint64_t moved = 0;
+    int32_t status = copy_out(operation, item, found, tentative, moved);
+    mapped.cells().give(cell);
+    uint64_t bytes = status == -WEFT_ERANGE  ? moved
+                     : status == -WEFT_EMISS ? uint64_t{WEFT_MISS_PARTIAL}
+                                             : mapped.config().bytes_of(operation.op.part, found.size);
+    item_done(operation, item, status, bytes, WEFT_IN_DRAM);
+    return true;
+}
+
+/** Copies the bytes of a held slot into the op's memory. moved: bytes; with ERANGE the bytes it would take. */
+int32_t OpRunner::copy_out(Operation& operation, uint32_t item, const Found& found, bool tentative, uint64_t& moved) {
+    const weft_op& op = operation.op;
+    Mapped& mapped = *operation.mapped;
+    uint64_t part_bytes = mapped.config().bytes_of(op.part, found.size);
+    uint64_t wanted = size_of(operation, item);
+    moved = part_bytes;
+    if (op.start > part_bytes) return -WEFT_ERANGE;
+    uint64_t bytes = wanted == 0 ? part_bytes - op.start : std::min<uint64_t>(wanted, part_bytes - op.start);
+    if (wanted == 0 && operation.region->everything) return -WEFT_EINVAL;
+    std::byte* to = memory_of(operation, item, bytes);
+    moved = bytes;
+    if (to == nullptr) return -WEFT_ERANGE;
+    const std::byte* from = mapped.address(found.segment, found.index, op.part) + op.start;
+    bool verify = (op.flags & WEFT_VERIFY) != 0;
+    if (verify && bytes != part_bytes) return -WEFT_EINVAL;
+    for (uint64_t at = 0; at < bytes; at += kCopyPiece) {
+        if (at > 0 && over(operation)) return operation.cancel ? -WEFT_ECANCELED : -WEFT_ETIMEOUT;
+        fabric::copy(to + at, from + at, std::min(kCopyPiece, bytes - at));
+    }
+    if (tentative && !mapped.reader().still(found.slot, found.gen)) return -WEFT_EMISS;
+    if (verify) {
+        uint64_t checksum = mapped.reader().checksum(found.slot, op.part, mapped.config().parts);
+        if (checksum == 0) return -WEFT_ENOTSUP;
+        if (fabric::hash(to, bytes, 0) != checksum) {
+            Request request = request_for(operation, Verb::remove, item, 1);
+            store_.link_->run(operation.mapped, std::move(request), [](Reply&&) {});
+            return -WEFT_ECORRUPT;
+        }
+    }
+    if (!is_list(operation)) {
+        operation.value = bytes;
+        operation.handle = part_bytes;
+        operation.detail = WEFT_IN_DRAM;
+    }
+    mapped.count_hits(1, bytes);
+    if (op.part == 0 && op.start == 0 && !tentative) operation.uses.emplace_back(found.slot, found.parent_known);
+    return 0;
+}
+
+void OpRunner::take_view(Operation& operation, uint32_t item, uint32_t cell, const Found& found) {
+    const weft_op& op = operation.op;
+    Mapped& mapped = *operation.mapped;
+    const std::byte* address = mapped.address(found.segment, found.index, op.part);
+    uint64_t bytes = mapped.config().bytes_of(op.part, found.size);
+    if ((op.flags & WEFT_VERIFY) != 0) {
+        uint64_t checksum = mapped.reader().checksum(found.slot, op.part, mapped.config().parts);
+        bool right = checksum != 0 && fabric::hash(address, bytes, 0) == checksum;
+        if (!right) {
+            mapped.cells().give(cell);
+            item_done(operation, item, checksum == 0 ? -WEFT_ENOTSUP : -WEFT_ECORRUPT, 0);
+            if (checksum != 0) store_.link_->run(operation.mapped, request_for(operation, Verb::remove, item, 1), [](Reply&&) {});
+            return;
+        }
+    }
+    mapped.cells().chain(operation.last_cell, cell);
+    if (operation.first_cell == Cells::kNone) operation.first_cell = cell;
+    operation.last_cell = cell;
+    operation.viewed++;
+    item_done(operation, item, 0, bytes, WEFT_IN_DRAM);
+    if (is_list(operation)) {
+        operation.items[item].offset = reinterpret_cast<uint64_t>(address);
+    } else {
+        operation.value = reinterpret_cast<uint64_t>(address);
+        operation.detail = static_cast<uint32_t>(bytes);
+    }
+    mapped.count_hits(1, bytes);
+    if (op.part == 0 && (found.gen & 1) == 0) operation.uses.emplace_back(found.slot, found.parent_known);
+}
+
+void OpRunner::locate(Operation& operation) {
+    uint32_t count = std::min(operation.count - operation.next, kLocateAtOnce);
+    Request request = request_for(operation, Verb::locate, operation.next, count);
+    request.view = operation.op.kind == WEFT_OP_VIEW;
+    ask(operation, std::move(request), &OpRunner::located);
+}
+
+void OpRunner::located(Operation& operation, Reply&& reply) {
+    if (reply.status < 0 && reply.items.size() == 0) return fail(operation, -reply.status, reply.message);
+    operation.located = std::move(reply.items);
+    operation.located_at = operation.next;
+    // The copying thread, or a thread that only looks: VIEW copies nothing.
+    if (operation.op.kind == WEFT_OP_VIEW) {
+        ReadSide::Section section(store_.read_side_);
+        load_or_view(operation);
+    } else {
+        queue(operation);
+    }
+}
+
+void OpRunner::match(Operation& operation) {
+    Mapped& mapped = *operation.mapped;
+    const IndexReader& reader = mapped.reader();
+    bool each = (operation.op.flags & WEFT_EACH) != 0;
+    bool local = (operation.op.flags & (WEFT_PIN | WEFT_FOLLOW)) == 0;
+    uint64_t now = fabric::boot_time();
+    if (reader.floor() > mapped.version()) {
+        return fail(operation, WEFT_EFENCED, "the namespace has advanced beyond this version: open it anew");
+    }
+    if (local && served(mapped, now)) {
+        uint32_t first = operation.next;
+        look_ahead(reader, operation.items + first, operation.count - first, [&](uint32_t i, uint64_t hash) {
+            Found found;
+            Key key = key_of(operation, first + i);
+            if (reader.look(key, hash, mapped.version(), now, found) != Look::hit) return false;
+            if (each) item_done(operation, first + i, 0, mapped.config().bytes_of(operation.op.part, found.size), WEFT_IN_DRAM);
+            operation.next++;
+            return true;
+        });
+        operation.lead = operation.next;
+    }
+    if (operation.next == operation.count) {
+        operation.value = operation.lead;
+        return finish(operation);
+    }
+    ask(operation, request_for(operation, Verb::match, operation.next, operation.count - operation.next), &OpRunner::matched);
+}
+
+void OpRunner::matched(Operation& operation, Reply&& reply) {
+    if (reply.status < 0) return fail(operation, -reply.status, reply.message);
+    if ((operation.op.flags & WEFT_EACH) != 0) {
+        for (uint32_t i = 0; i < reply.items.size(); i++) {
+            weft_item& item = operation.items[operation.next + i];
+            item.status = reply.items[i].status != 0 ? reply.items[i].status : WEFT_IN_DRAM;
+            item.size = static_cast<uint32_t>(reply.items[i].value);
+        }
+    }
+    operation.lead += static_cast<uint32_t>(reply.value);
+    operation.value = operation.lead;
+    operation.detail = operation.lead == operation.count ? 0 : reply.detail;
+    operation.handle = reply.handle;
+    if (reply.handle != 0) {
+        std::lock_guard<std::mutex> guard(store_.handles_lock_);
+        store_.handles_[reply.handle] = true;
+    }
+    finish(operation);
+}
+
+}  // namespace weft

@@ -1,0 +1,373 @@
+// SAVE, RESERVE, COMMIT and ABORT. A whole block of one part is filled into a stock slot and published by one call for up to 64
+// blocks; a part or a range of a block reserves first, so that all of it lies in one slot (protocols 4).
+#include <algorithm>
+
+#include "core/node/ops.h"
+#include "fabric/copy/copy.h"
+
+namespace weft {
+namespace {
+
+constexpr uint32_t kPublishAtOnce = 64;
+constexpr uint32_t kReserveAtOnce = 64;
+constexpr uint64_t kCopyPiece = uint64_t{1} << 20;  // a multiple of the checksum's chunk
+constexpr uint64_t kWholeChunks = fabric::kChunkBytes;
+
+}  // namespace
+
+/** A part of several, or less than the whole part. */
+bool OpRunner::wants_ranges(const Operation& operation) const {
+    const NamespaceConfig& config = operation.mapped->config();
+    if (config.parts > 1 || operation.op.start != 0) return true;
+    if (config.any_size()) return false;
+    for (uint32_t i = operation.next; i < operation.count; i++) {
+        uint64_t size = size_of(operation, i);
+        if (size != 0 && size != config.part_bytes[0]) return true;
+    }
+    return false;
+}
+
+/** Sizes that cannot be: none where one is needed, or beyond the part. */
+bool OpRunner::check_sizes(Operation& operation) {
+    const weft_op& op = operation.op;
+    const NamespaceConfig& config = operation.mapped->config();
+    for (uint32_t i = operation.next; i < operation.count; i++) {
+        uint64_t size = size_of(operation, i);
+        bool reserve = op.kind == WEFT_OP_RESERVE;
+        if (size == 0 && (config.any_size() || (!reserve && operation.region->everything))) {
+            fail(operation, WEFT_EINVAL, "a size is needed: the namespace's parts have any size, or the region is all memory", offsetof(weft_op, size));
+            return false;
+        }
+        uint64_t part_bytes = config.part_bytes[op.part];
+        if (!config.any_size() && (op.start > part_bytes || size > part_bytes - op.start)) {
+            operation.handle = part_bytes;
+            fail(operation, WEFT_ERANGE, "the bytes lie beyond the end of the part");
+            return false;
+        }
+    }
+    return true;
+}
+
+void OpRunner::save(Operation& operation) {
+    Mapped& mapped = *operation.mapped;
+    if (mapped.reader().floor() > mapped.version()) {
+        return fail(operation, WEFT_EFENCED, "the namespace has advanced beyond this version: open it anew");
+    }
+    if (operation.located_at == 0 && !check_sizes(operation)) return;
+    operation.located_at = 1;  // checked
+    if (wants_ranges(operation)) return save_ranges(operation);
+    if (stopped(operation)) cancel_rest(operation, operation.next);
+    if (operation.next >= operation.count) return finish(operation);
+    if (over(operation)) return fail(operation, operation.cancel ? WEFT_ECANCELED : WEFT_ETIMEOUT, "the op's time is over");
+    if (save_batch(operation)) return;
+    // No stock: ask for some. Where there can be none, blocks are reserved one by one.
+    Request request;
+    request.verb = Verb::stock;
+    request.deadline = operation.deadline;
+    request.size = std::min(operation.count - operation.next, kPublishAtOnce);
+    uint64_t size = size_of(operation, operation.next);
+    request.items.push_back({{}, size != 0 ? size : mapped.config().block_bytes(), kNoSlot, 0});
+    ask(operation, std::move(request), &OpRunner::stocked);
+}
+
+void OpRunner::stocked(Operation& operation, Reply&& reply) {
+    for (const ReplyItem& slot : reply.stock) operation.space->give_stock(operation.mapped.get(), slot);
+    if (!reply.stock.empty()) return queue(operation);
+    int32_t status = reply.status != 0 ? reply.status : (reply.items.empty() ? 0 : reply.items[0].status);
+    if (status != 0 && status != -WEFT_EQUOTA) return fail(operation, -status, reply.message);
+    save_ranges(operation);
+}
+
+/** Fills stock slots for the next blocks and publishes them. False: there was no stock. */
+bool OpRunner::save_batch(Operation& operation) {
+    Mapped& mapped = *operation.mapped;
+    const NamespaceConfig& config = mapped.config();
+    bool replace = (operation.op.flags & WEFT_REPLACE) != 0;
+    Request request = request_for(operation, Verb::publish, operation.next, 0);
+    uint64_t now = fabric::boot_time();
+    uint64_t class_bytes = 0;
+    uint32_t item = operation.next;
+    bool ended = false;
+    for (; item < operation.count && request.items.size() < kPublishAtOnce && !ended; item++) {
+        Key key = key_of(operation, item);
+        uint64_t size = size_of(operation, item) != 0 ? size_of(operation, item) : config.block_bytes();
+        Found found;
+        bool there = !replace && !mapped.gone.load() && mapped.reader().serves(now) &&
+                     mapped.reader().look(key, hash_key(key), mapped.version(), now, found) == Look::hit;
+        // One request is of one size class, and its items follow each other in the list.
+        if (there && !request.items.empty()) break;
+        if (there) {
+            item_done(operation, item, -WEFT_EEXISTS, size);
+            operation.next = item + 1;
+            continue;
+        }
+        if (class_bytes != 0 && slot_bytes_for(size) != class_bytes) break;
+        class_bytes = slot_bytes_for(size);
+        std::byte* from = memory_of(operation, item, size);
+        if (from == nullptr) {
+            if (!request.items.empty()) break;
+            item_done(operation, item, -WEFT_ERANGE, size);
+            operation.next = item + 1;
+            return queue(operation), true;
+        }
+        ReplyItem slot;
+        if (!operation.space->take_stock(class_bytes, slot)) break;
+        std::byte* to = mapped.write_address(static_cast<uint32_t>(slot.place >> 32), static_cast<uint32_t>(slot.place), 0);
+        uint64_t checksum = 0;
+        for (uint64_t at = 0; at < size; at += kCopyPiece) {
+            if (at > 0 && over(operation)) {
+                operation.space->give_stock(operation.mapped.get(), slot);
+                ended = true;
+                break;
+            }
+            checksum += fabric::copy_and_hash(to + at, from + at, std::min(kCopyPiece, size - at), at / kWholeChunks);
+        }
+        if (ended) break;
+        request.items.push_back({key, size, slot.slot, checksum});
+        operation.pieces.push_back(slot);
+    }
+    if (request.items.empty() && operation.next >= operation.count) return finish(operation), true;
+    if (request.items.empty() && ended) {
+        return fail(operation, operation.cancel ? WEFT_ECANCELED : WEFT_ETIMEOUT, "the op's time is over"), true;
+    }
+    if (request.items.empty()) return false;
+    ask(operation, std::move(request), &OpRunner::published);
+    return true;
+}
+
+void OpRunner::published(Operation& operation, Reply&& reply) {
+    for (uint32_t i = 0; i < reply.items.size() && i < operation.pieces.size(); i++) {
+        const ReplyItem& item = reply.items[i];
+        uint64_t size = size_of(operation, operation.next + i);
+        if (size == 0) size = operation.mapped->config().block_bytes();
+        // What was not published is still the process's own.
+        if (item.status != 0) operation.space->give_stock(operation.mapped.get(), operation.pieces[i]);
+        uint64_t bytes = item.status == -WEFT_EMISS ? item.value : size;
+        item_done(operation, operation.next + i, item.status, bytes);
+        if (!is_list(operation) && item.status == 0) {
+            operation.value = size;
+            operation.detail = 1;
+        }
+    }
+    for (const ReplyItem& slot : reply.stock) operation.space->give_stock(operation.mapped.get(), slot);
+    operation.next += static_cast<uint32_t>(operation.pieces.size());
+    operation.pieces.clear();
+    if (operation.failed) operation.story = reply.message;
+    if (operation.next < operation.count && !stopped(operation)) return queue(operation);
+    if (operation.next < operation.count) cancel_rest(operation, operation.next);
+    finish(operation);
+}
+
+/** Opens a range of the part of the next blocks, to be filled from the op's memory. */
+void OpRunner::save_ranges(Operation& operation) {
+    if (stopped(operation)) cancel_rest(operation, operation.next);
+    if (operation.next >= operation.count) return finish(operation);
+    uint32_t count = std::min(operation.count - operation.next, kReserveAtOnce);
+    Request request = request_for(operation, Verb::reserve, operation.next, count);
+    ask(operation, std::move(request), &OpRunner::ranges_reserved);
+}
+
+void OpRunner::ranges_reserved(Operation& operation, Reply&& reply) {
+    if (reply.status < 0 && reply.items.empty()) return fail(operation, -reply.status, reply.message);
+    operation.pieces = std::move(reply.items);
+    operation.reservation = reply.handle;
+    if (reply.handle != 0) {
+        operation.mapped->reservations.fetch_add(1);
+        operation.space->know_reservation(reply.handle, true);
+        return queue(operation);
+    }
+    for (uint32_t i = 0; i < operation.pieces.size(); i++) {
+        item_done(operation, operation.next + i, operation.pieces[i].status, operation.pieces[i].value);
+    }
+    operation.next += static_cast<uint32_t>(operation.pieces.size());
+    operation.pieces.clear();
+    if (operation.failed && !reply.message.empty()) {
+        operation.story = reply.message;
+        if (!is_list(operation)) return finish(operation);
+    }
+    save_ranges(operation);
+}
+
+void OpRunner::range_item(Operation& operation, uint32_t item, const ReplyItem& piece, Request& commit) {
+    const weft_op& op = operation.op;
+    Mapped& mapped = *operation.mapped;
+    uint64_t part_bytes = piece.value;
+    uint64_t bytes = size_of(operation, item) != 0 ? size_of(operation, item) : part_bytes - op.start;
+    std::byte* from = memory_of(operation, item, bytes);
+    std::byte* to = mapped.write_address(static_cast<uint32_t>(piece.place >> 32), static_cast<uint32_t>(piece.place), op.part);
+    if (from == nullptr || to == nullptr) {
+        commit.verb = Verb::abort;
+        return item_done(operation, item, from == nullptr ? -WEFT_ERANGE : -WEFT_EPEER, bytes);
+    }
+    // A range that is not of whole chunks has no checksum of its own.
+    bool whole = op.start % kWholeChunks == 0 && (bytes % kWholeChunks == 0 || op.start + bytes == part_bytes);
+    uint64_t checksum = 0;
+    for (uint64_t at = 0; at < bytes; at += kCopyPiece) {
+        if (at > 0 && over(operation)) {
+            commit.verb = Verb::abort;
+            return item_done(operation, item, operation.cancel ? -WEFT_ECANCELED : -WEFT_ETIMEOUT, 0);
+        }
+        uint64_t size = std::min(kCopyPiece, bytes - at);
+        if (whole) {
+            checksum += fabric::copy_and_hash(to + op.start + at, from + at, size, (op.start + at) / kWholeChunks);
+        } else {
+            fabric::copy(to + op.start + at, from + at, size);
+        }
+    }
+    commit.items.push_back({key_of(operation, item), bytes, kNoSlot, whole ? checksum : 0});
+}
+
+void OpRunner::fill_ranges(Operation& operation) {
+    Request commit = request_for(operation, Verb::commit, 0, 0);
+    commit.number = operation.reservation;
+    commit.flags &= ~static_cast<uint32_t>(WEFT_MORE);
+    for (uint32_t i = 0; i < operation.pieces.size() && commit.verb == Verb::commit; i++) {
+        if (operation.pieces[i].status == 0) range_item(operation, operation.next + i, operation.pieces[i], commit);
+    }
+    if (commit.verb == Verb::abort) commit.items.clear();
+    ask(operation, std::move(commit), &OpRunner::ranges_committed);
+}
+
+void OpRunner::ranges_committed(Operation& operation, Reply&& reply) {
+    operation.mapped->reservations.fetch_sub(1);
+    operation.space->know_reservation(operation.reservation, false);
+    operation.reservation = 0;
+    uint32_t joined = 0;
+    for (uint32_t i = 0; i < operation.pieces.size(); i++) {
+        const ReplyItem& piece = operation.pieces[i];
+        int32_t status = piece.status;
+        uint64_t bytes = piece.value;
+        if (status == 0) {
+            const ReplyItem* end = joined < reply.items.size() ? &reply.items[joined] : nullptr;
+            joined++;
+            if (operation.failed && end == nullptr) continue;  // aborted: the failed item has been noted
+            status = end != nullptr ? end->status : reply.status;
+            if (!is_list(operation) && status == 0) {
+                operation.value = size_of(operation, 0) != 0 ? size_of(operation, 0) : bytes - operation.op.start;
+                operation.detail = end != nullptr ? static_cast<uint32_t>(end->value) : 0;
+            }
+        }
+        if (status == -WEFT_EMISS) bytes = WEFT_MISS_PARTIAL;
+        item_done(operation, operation.next + i, status, bytes);
+    }
+    operation.next += static_cast<uint32_t>(operation.pieces.size());
+    operation.pieces.clear();
+    if (operation.failed) operation.story = reply.message;
+    if (operation.next < operation.count) return save_ranges(operation);
+    finish(operation);
+}
+
+/** RESERVE: the parts are open for writing in place. */
+void OpRunner::reserved(Operation& operation, Reply&& reply) {
+    if (reply.status < 0 && reply.items.empty()) return fail(operation, -reply.status, reply.message);
+    const weft_op& op = operation.op;
+    if (reply.handle != 0) {
+        operation.mapped->reservations.fetch_add(1);
+        operation.space->know_reservation(reply.handle, true);
+        operation.handle = reply.handle;
+    }
+    for (uint32_t i = 0; i < reply.items.size(); i++) {
+        const ReplyItem& piece = reply.items[i];
+        uint32_t item = operation.next + i;
+        int32_t status = piece.status;
+        std::byte* address = nullptr;
+        if (status == 0) {
+            address = operation.mapped->write_address(static_cast<uint32_t>(piece.place >> 32), static_cast<uint32_t>(piece.place), op.part);
+            if (address == nullptr) status = -WEFT_EPEER;
+        }
+        uint64_t handle = operation.handle;
+        item_done(operation, item, status, piece.value);
+        operation.handle = handle;
+        if (status != 0) continue;
+        if (is_list(operation)) {
+            operation.items[item].offset = reinterpret_cast<uint64_t>(address);
+        } else {
+            operation.value = reinterpret_cast<uint64_t>(address);
+            operation.detail = static_cast<uint32_t>(piece.value);
+        }
+    }
+    if (operation.failed) operation.story = reply.message;
+    finish(operation);
+}
+
+/** COMMIT or ABORT of a reservation. */
+void OpRunner::committed(Operation& operation, Reply&& reply) {
+    uint64_t reservation = operation.op.offset;
+    if ((operation.op.flags & WEFT_MORE) == 0) {
+        operation.space->know_reservation(reservation, false);
+        operation.mapped->reservations.fetch_sub(1);
+    }
+    operation.value = reply.value;
+    operation.detail = reply.detail;
+    operation.status = reply.status;
+    if (reply.status == -WEFT_EMISS) operation.detail = WEFT_MISS_PARTIAL;
+    operation.failed = reply.status != 0;
+    operation.story = reply.message;
+    finish(operation);
+}
+
+/** ABORT by key, REMOVE, TOUCH with an expiry: an answer an item. */
+void OpRunner::settled(Operation& operation, Reply&& reply) {
+    if (reply.status < 0 && reply.items.empty()) return fail(operation, -reply.status, reply.message);
+    uint32_t first = operation.next;
+    for (uint32_t i = 0; i < reply.items.size(); i++) {
+        if (stopped(operation)) {
+            cancel_rest(operation, first + i);
+            break;
+        }
+        item_done(operation, first + i, reply.items[i].status, reply.items[i].value);
+    }
+    finish(operation);
+}
+
+void OpRunner::touch_op(Operation& operation) {
+    const weft_op& op = operation.op;
+    Mapped& mapped = *operation.mapped;
+    if (mapped.reader().floor() > mapped.version()) {
+        return fail(operation, WEFT_EFENCED, "the namespace has advanced beyond this version: open it anew");
+    }
+    uint64_t now = fabric::boot_time();
+    bool local = op.ttl_s == 0 && !mapped.gone.load() && mapped.reader().serves(now);
+    for (; local && operation.next < operation.count; operation.next++) {
+        Key key = key_of(operation, operation.next);
+        Found found;
+        local = mapped.reader().look(key, hash_key(key), mapped.version(), now, found) == Look::hit;
+        if (!local) break;
+        operation.uses.emplace_back(found.slot, found.parent_known);
+        item_done(operation, operation.next, 0, mapped.config().bytes_of(0, found.size));
+    }
+    tell_uses(operation);
+    if (operation.next == operation.count) return finish(operation);
+    ask(operation, request_for(operation, Verb::touch, operation.next, operation.count - operation.next), &OpRunner::settled);
+}
+
+void OpRunner::waited(Operation& operation, Reply&& reply) {
+    if ((operation.op.flags & WEFT_CLAIM) == 0) {
+        if (reply.status < 0 && reply.items.empty()) return fail(operation, -reply.status, reply.message);
+        uint32_t first = operation.next;
+        for (uint32_t i = 0; i < reply.items.size(); i++) {
+            item_done(operation, first + i, reply.items[i].status, reply.items[i].value);
+            if (reply.items[i].status == 0) operation.value = reply.items[i].value;
+        }
+        return finish(operation);
+    }
+    operation.lead = operation.next + static_cast<uint32_t>(reply.value);
+    operation.status = reply.status;
+    operation.detail = reply.detail;
+    operation.handle = reply.handle;
+    operation.story = reply.message;
+    operation.failed = reply.status != 0;
+    if (reply.handle != 0) {
+        std::lock_guard<std::mutex> guard(store_.handles_lock_);
+        store_.handles_[reply.handle] = true;
+    }
+    finish(operation);
+}
+
+void OpRunner::advanced(Operation& operation, Reply&& reply) {
+    if (reply.status < 0) return fail(operation, -reply.status, reply.message);
+    operation.value = reply.value;
+    finish(operation);
+}
+
+}  // namespace weft

@@ -1,0 +1,89 @@
+// The ring of events and its two ways to be waited for: a condition variable in reap, an eventfd for who polls.
+#include "core/node/queue.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <chrono>
+
+namespace weft {
+
+Queue::Queue(uint32_t depth, uint64_t inline_bytes, uint32_t priority)
+    : depth_(depth), inline_bytes_(inline_bytes), priority_(priority), operations_(depth + kCancelExtra), events_(depth + kCancelExtra) {
+    for (uint32_t i = depth + kCancelExtra; i > 0; i--) free_.push_back(i - 1);
+    for (Operation& operation : operations_) operation.queue = this;
+}
+
+Operation* Queue::take(const weft_op& op) {
+    std::lock_guard<std::mutex> guard(lock_);
+    uint32_t limit = op.kind == WEFT_OP_CANCEL ? depth_ + kCancelExtra : depth_;
+    if (closing_ || unreaped_ >= limit || free_.empty()) return nullptr;
+    Operation& operation = operations_[free_.back()];
+    free_.pop_back();
+    unreaped_++;
+    operation.op = op;
+    return &operation;
+}
+
+void Queue::push(Operation& operation, const weft_event& event) {
+    std::lock_guard<std::mutex> guard(lock_);
+    free_.push_back(static_cast<uint32_t>(&operation - operations_.data()));
+    events_[(events_begin_ + events_count_) % events_.size()] = event;
+    events_count_++;
+    if (events_count_ == 1) signal();
+}
+
+void Queue::signal() {
+    ready_.notify_one();
+    if (!event_fd_.valid()) return;
+    uint64_t one = 1;
+    if (write(event_fd_.get(), &one, sizeof one) < 0) return;  // full means readable, which is all that is wanted
+}
+
+int32_t Queue::reap(weft_event* events, uint32_t capacity, int32_t timeout_ms) {
+    std::unique_lock<std::mutex> guard(lock_);
+    auto ended = [this] { return closing_ && unreaped_ == 0; };
+    auto ready = [&] { return events_count_ > 0 || ended(); };
+    if (!ready() && timeout_ms != 0) {
+        if (timeout_ms < 0) {
+            ready_.wait(guard, ready);
+        } else {
+            ready_.wait_for(guard, std::chrono::milliseconds(timeout_ms), ready);
+        }
+    }
+    if (events_count_ == 0) return ended() ? -WEFT_ECLOSED : 0;
+    uint32_t count = std::min(capacity, events_count_);
+    for (uint32_t i = 0; i < count; i++) events[i] = events_[(events_begin_ + i) % events_.size()];
+    events_begin_ = static_cast<uint32_t>((events_begin_ + count) % events_.size());
+    events_count_ -= count;
+    unreaped_ -= count;
+    if (events_count_ == 0 && event_fd_.valid()) {
+        uint64_t drained = 0;
+        if (read(event_fd_.get(), &drained, sizeof drained) < 0) drained = 0;  // it was not set
+    }
+    if (ended()) ready_.notify_all();
+    return static_cast<int32_t>(count);
+}
+
+int32_t Queue::fd() {
+    std::lock_guard<std::mutex> guard(lock_);
+    if (!event_fd_.valid()) {
+        event_fd_ = fabric::Descriptor(eventfd(events_count_ > 0 ? 1 : 0, EFD_CLOEXEC | EFD_NONBLOCK));
+        if (!event_fd_.valid()) return -WEFT_ENOMEM;
+    }
+    return event_fd_.get();
+}
+
+uint32_t Queue::close() {
+    std::lock_guard<std::mutex> guard(lock_);
+    closing_ = true;
+    ready_.notify_all();
+    return unreaped_;
+}
+
+uint32_t Queue::unreaped() {
+    std::lock_guard<std::mutex> guard(lock_);
+    return unreaped_;
+}
+
+}  // namespace weft

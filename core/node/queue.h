@@ -1,0 +1,104 @@
+// A completion queue: ops that were taken, and the events of those that ended.
+//
+// Invariants: every op taken ends in exactly one event, also when the queue closes; all memory is taken at open; an operation is
+// owned by whoever moved its state to running, and only the owner touches the memory that the op names, so an event is not
+// given out while anybody still may. Any thread submits; one at a time reaps.
+#pragma once
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "capi/weft.h"
+#include "core/index/cells.h"
+#include "core/write/request.h"
+#include "fabric/memory/memory.h"
+
+namespace weft {
+
+class Queue;
+class Space;
+struct Region;
+class Mapped;
+
+enum class Stage : uint8_t { idle, queued, waiting, running };
+
+/** One op under way. Fields that are not atomic belong to the owner. */
+struct Operation {
+    // Generation in the upper bits, Stage in the lowest 8. A late reply carries the value that it expects.
+    std::atomic<uint64_t> state{0};
+    std::atomic<bool> cancel{false};
+    std::atomic<uint64_t> deadline{0};
+    std::atomic<uint64_t> tag{0};
+    weft_op op{};
+    Queue* queue = nullptr;
+    Space* space = nullptr;
+    Region* region = nullptr;
+    Region* list = nullptr;
+    weft_item* items = nullptr;
+    uint32_t count = 0;  // items, or 1
+
+    uint32_t next = 0;       // first item not done
+    uint32_t lead = 0;       // items done from the first on, while none failed
+    bool failed = false;     // some item has
+    int32_t status = 0;      // the first failed item's
+    uint32_t detail = 0;
+    uint64_t value = 0;      // what a single block's event says
+    uint64_t handle = 0;
+    std::string story;       // its room is kept
+    uint32_t first_cell = Cells::kNone;  // a VIEW's
+    uint32_t last_cell = Cells::kNone;
+    uint32_t viewed = 0;
+    uint32_t view_number = 0;  // which of the space's incarnations its cells are of
+    std::shared_ptr<Mapped> mapped;  // shared with the space: what the op's slots and cells belong to
+    std::vector<ReplyItem> located;  // the node's answers for the items from located_at on
+    uint32_t located_at = 0;
+    uint64_t reservation = 0;        // of a SAVE of ranges, under way
+    std::vector<ReplyItem> pieces;   // where these ranges go
+    std::vector<std::pair<uint32_t, bool>> uses;  // slots read, and whether their parents are known: told at the end
+    weft_item single{};              // the item of an op that is no list
+};
+
+class Queue {
+  public:
+    static constexpr uint32_t kCancelExtra = 64;
+
+    Queue(uint32_t depth, uint64_t inline_bytes, uint32_t priority);
+
+    /** An operation for the op, or nullptr when the queue is full or closing. */
+    Operation* take(const weft_op& op);
+    /** The event is out, and the operation free once it is reaped. */
+    void push(Operation& operation, const weft_event& event);
+    int32_t reap(weft_event* events, uint32_t capacity, int32_t timeout_ms);
+    int32_t fd();
+    /** No more ops. Returns how many events are still to be reaped. */
+    uint32_t close();
+    bool closing() const { return closing_; }
+    uint32_t unreaped();
+
+    std::vector<Operation>& operations() { return operations_; }
+    uint64_t inline_bytes() const { return inline_bytes_; }
+    uint32_t priority() const { return priority_; }
+    uint32_t id = 0;
+
+  private:
+    void signal();
+
+    uint32_t depth_;
+    uint64_t inline_bytes_;
+    uint32_t priority_;
+    std::vector<Operation> operations_;
+    std::mutex lock_;  // guards what follows
+    std::condition_variable ready_;
+    std::vector<uint32_t> free_;
+    std::vector<weft_event> events_;  // a ring
+    uint32_t events_begin_ = 0;
+    uint32_t events_count_ = 0;
+    uint32_t unreaped_ = 0;
+    std::atomic<bool> closing_{false};
+    fabric::Descriptor event_fd_;
+};
+
+}  // namespace weft

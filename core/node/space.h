@@ -1,0 +1,115 @@
+// A namespace that this process has open: what it is mapped to now, what it was mapped to before the node went away, and the
+// stock of free slots.
+//
+// Invariants: `current` changes only by a reconnect, and what it was before stays in `numbers` while views of it live; a stock
+// slot is in the stock, or named in one SAVE whose answer has not come. Short calls read `current` inside the store's ReadSide.
+#pragma once
+#include <atomic>
+#include <map>
+#include <mutex>
+#include <set>
+#include <string>
+
+#include "core/node/mapped.h"
+#include "core/write/request.h"
+
+namespace weft {
+
+class Space {
+  public:
+    static constexpr uint32_t kNumbers = 256;
+
+    Space(uint32_t id, std::string name, std::string options, std::shared_ptr<Mapped> mapped)
+        : id_(id), name_(std::move(name)), options_(std::move(options)) {
+        adopt(std::move(mapped));
+    }
+    uint32_t id() const { return id_; }
+    const std::string& name() const { return name_; }
+    Mapped* current() const { return current_.load(std::memory_order_acquire); }
+    uint32_t number() const { return number_.load(std::memory_order_acquire); }
+    Mapped* numbered(uint32_t number) const { return numbers_[number % kNumbers].load(std::memory_order_acquire); }
+
+    std::shared_ptr<Mapped> mapped() {
+        uint32_t number;
+        return mapped(number);
+    }
+    std::shared_ptr<Mapped> mapped(uint32_t& number_out) {
+        std::lock_guard<std::mutex> guard(lock_);
+        number_out = number_;
+        return owned_[number_];
+    }
+    /** Another incarnation of the node; earlier ones go when nothing of them is held. */
+    void adopt(std::shared_ptr<Mapped> mapped) {
+        std::lock_guard<std::mutex> guard(lock_);
+        uint32_t next = owned_.empty() ? 0 : (number_ + 1) % kNumbers;
+        numbers_[next].store(mapped.get(), std::memory_order_release);
+        current_.store(mapped.get(), std::memory_order_release);
+        owned_[next] = std::move(mapped);
+        number_.store(next, std::memory_order_release);
+        std::lock_guard<std::mutex> stock_guard(stock_lock_);
+        stock_.clear();
+        reservations_.clear();
+    }
+    /** After ReadSide::synchronize: lets go of incarnations without views. */
+    void prune() {
+        std::lock_guard<std::mutex> guard(lock_);
+        std::erase_if(owned_, [&](const auto& entry) {
+            if (entry.first == number_ || entry.second->cells().views() > 0 || entry.second->reservations > 0) return false;
+            numbers_[entry.first].store(nullptr, std::memory_order_release);
+            return true;
+        });
+    }
+    uint64_t views() {
+        std::lock_guard<std::mutex> guard(lock_);
+        uint64_t views = 0;
+        for (const auto& [number, mapped] : owned_) views += mapped->cells().views();
+        return views;
+    }
+
+    bool take_stock(uint64_t slot_bytes, ReplyItem& out) {
+        std::lock_guard<std::mutex> guard(stock_lock_);
+        auto found = stock_.find(slot_bytes);
+        if (found == stock_.end() || found->second.empty()) return false;
+        out = found->second.back();
+        found->second.pop_back();
+        return true;
+    }
+    /** Slots that the node gave, or gave back; dropped when they are of an earlier incarnation. */
+    void give_stock(const Mapped* of, const ReplyItem& slot) {
+        std::lock_guard<std::mutex> guard(stock_lock_);
+        if (of == current()) stock_[of->slot_bytes(static_cast<uint32_t>(slot.place >> 32))].push_back(slot);
+    }
+
+    void know_reservation(uint64_t id, bool known) {
+        std::lock_guard<std::mutex> guard(stock_lock_);
+        if (known) {
+            reservations_.insert(id);
+        } else {
+            reservations_.erase(id);
+        }
+    }
+    bool knows_reservation(uint64_t id) {
+        std::lock_guard<std::mutex> guard(stock_lock_);
+        return reservations_.count(id) != 0;
+    }
+    std::vector<uint64_t> reservations() {
+        std::lock_guard<std::mutex> guard(stock_lock_);
+        return {reservations_.begin(), reservations_.end()};
+    }
+    std::atomic<uint32_t> users{0};  // ops in flight
+
+  private:
+    uint32_t id_;
+    std::string name_;
+    std::string options_;
+    std::mutex lock_;  // guards owned_
+    std::map<uint32_t, std::shared_ptr<Mapped>> owned_;  // shared with ops under way and the link
+    std::atomic<uint32_t> number_{0};
+    std::atomic<Mapped*> current_{nullptr};
+    std::array<std::atomic<Mapped*>, kNumbers> numbers_{};
+    std::mutex stock_lock_;  // guards what follows
+    std::map<uint64_t, std::vector<ReplyItem>> stock_;  // by slot size
+    std::set<uint64_t> reservations_;
+};
+
+}  // namespace weft

@@ -1,0 +1,125 @@
+// A store as the ABI sees it: a node or a connection to one, its namespaces, regions and queues, and the threads that carry ops
+// out (one that copies, one that keeps deadlines).
+//
+// Invariants: ids encode a place and a generation, so a stale one is told from a live one; an op in flight holds what it names
+// (space, regions, queue). Any thread may call anything here; what may wait is said so.
+#pragma once
+#include <array>
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+
+#include "core/base/read_side.h"
+#include "core/node/link.h"
+#include "core/node/node.h"
+#include "core/node/queue.h"
+#include "core/node/remote_link.h"
+#include "core/node/space.h"
+#include "core/node/stories.h"
+
+namespace weft {
+
+/** Memory that ops name. `base` 0 and size 0: all of this process. */
+struct Region {
+    std::atomic<uint32_t> id{0};  // 0: free
+    std::atomic<uint32_t> users{0};
+    uint64_t base = 0;
+    uint64_t size = 0;
+    bool everything = false;
+    fabric::Mapping mapping;  // of a mapped one
+};
+
+struct StoreOptions {
+    NodeOptions node;
+    std::string connect;  // path of a UNIX socket
+    std::string token;
+    uint32_t timeout_ms = 10000;
+};
+
+class Store final : public LinkEvents {
+  public:
+    static constexpr uint32_t kSpacesMax = 1024;
+    static constexpr uint32_t kRegionsMax = 1024;
+    static constexpr uint32_t kQueuesMax = 256;
+
+    static Result<std::unique_ptr<Store>> open(const StoreOptions& options, const fabric::Log& log);
+    ~Store() override;
+    /** WEFT_EBUSY while namespaces, regions or queues are open. */
+    Status check_close();
+
+    Result<std::string> query(uint32_t space, const std::string& words);
+    /** Waits. */
+    Status open_namespace(const std::string& name, const std::string& options, weft_namespace& out);
+    Status close_namespace(uint32_t space);
+    Result<uint32_t> map_region(uint64_t size, uint64_t& address_out);
+    Result<uint32_t> adopt_region(uint64_t address, uint64_t size);
+    int32_t drop_region(uint32_t region);
+    Result<Queue*> open_queue(uint32_t depth, uint64_t inline_bytes, uint32_t priority);
+    /** Ends its ops. Returns how many events are left; at 0 it can be destroyed. */
+    int32_t close_queue(Queue* queue);
+    void destroy_queue(Queue* queue);
+
+    int32_t submit(Queue& queue, const weft_op* ops, uint32_t count);
+    int32_t match(uint32_t space, const weft_item* items, uint32_t count);
+    int32_t view(uint32_t space, uint32_t part, weft_item* items, uint32_t count, uint64_t* handle_out);
+    int32_t release(const uint64_t* handles, uint32_t count);
+
+    ReadSide& read_side() { return read_side_; }
+    Stories& stories() { return stories_; }
+
+    void lost() override;
+    void unreachable() override;
+    void resumed(const std::shared_ptr<Mapped>& mapped) override;
+    void reopened(const std::shared_ptr<Mapped>& before, const std::shared_ptr<Mapped>& now) override;
+    std::vector<uint64_t> reservations(const std::shared_ptr<Mapped>& of) override;
+
+  private:
+    friend class OpRunner;
+    Store(const StoreOptions& options, const fabric::Log& log);
+    Status start();
+
+    Space* find_space(uint32_t id);
+    Region* find_region(uint32_t id);
+    Result<uint32_t> add_region(uint64_t base, uint64_t size, bool everything, fabric::Mapping mapping);
+    Result<std::string> about();
+
+    void move_blocks();
+    void hand_over(Operation& operation);
+    bool take_work(std::pair<Operation*, uint64_t>& out);
+    std::vector<std::shared_ptr<Mapped>> all_mapped();
+    void keep_deadlines();
+    void note_deadline(uint64_t deadline);
+    uint64_t end_overdue(uint64_t now);
+
+    StoreOptions options_;
+    fabric::Log log_;
+    std::unique_ptr<Node> node_;
+    std::unique_ptr<Link> link_;
+    ReadSide read_side_;
+    Stories stories_;
+
+    std::mutex lock_;  // guards the making and ending of what follows
+    std::array<std::atomic<Space*>, kSpacesMax> spaces_{};
+    std::array<uint32_t, kSpacesMax> space_generations_{};
+    std::vector<std::unique_ptr<Space>> space_owner_;
+    std::array<Region, kRegionsMax> regions_;
+    std::array<uint32_t, kRegionsMax> region_generations_{};
+    std::vector<std::unique_ptr<Queue>> queues_;
+    std::mutex handles_lock_;  // guards handles_
+    std::unordered_map<uint64_t, bool> handles_;  // pins and claims; false: they ended with their node
+
+    std::mutex work_lock_;  // guards work_, stopping_
+    std::condition_variable work_ready_;
+    std::array<std::deque<std::pair<Operation*, uint64_t>>, 3> work_;  // by priority, with the state it was queued in
+    std::mutex deadline_lock_;  // guards next_deadline_
+    std::condition_variable deadline_changed_;
+    uint64_t next_deadline_ = UINT64_MAX;
+    bool stopping_ = false;
+    std::thread mover_;
+    std::thread keeper_;
+};
+
+}  // namespace weft

@@ -1,0 +1,204 @@
+// Segments start at 2 MiB and double, at most an eighth of memory= each and 64 a class (descriptor limits, protocols 1); a
+// block larger than the largest class has a segment of its own.
+#include "core/space/slots.h"
+
+#include <algorithm>
+
+#include "capi/weft.h"
+
+namespace weft {
+namespace {
+
+constexpr uint64_t kSmallestSegment = uint64_t{2} << 20;
+constexpr uint64_t kPage = 4096;
+
+uint64_t pages(uint64_t bytes) { return (bytes + kPage - 1) & ~(kPage - 1); }
+
+}  // namespace
+
+Slots::Slots(fabric::Memory& memory, Budget& budget, const NamespaceConfig& config, uint64_t incarnation, bool prefault)
+    : memory_(memory), budget_(budget), config_(config), incarnation_(incarnation | 1), prefault_(prefault) {}
+
+Slots::~Slots() { budget_.give(data_bytes_ + index_bytes_); }
+
+Status Slots::start() {
+    uint64_t smallest = config_.any_size() ? kSmallestSlot : slot_bytes_for(config_.block_bytes());
+    slots_max_ = std::min<uint64_t>(budget_.limit() / smallest + 4096, UINT32_MAX - 1);
+    uint64_t buckets = slots_max_ / 4 + 64;
+    uint64_t overflow_at = kIndexPage + pages(buckets * sizeof(Bucket));
+    uint64_t slots_at = overflow_at + pages(buckets * sizeof(Bucket));
+    uint64_t checksums_at = slots_at + pages(slots_max_ * sizeof(SlotHeader));
+    uint64_t size = checksums_at + (config_.parts > 1 ? pages(slots_max_ * config_.parts * sizeof(SharedWord)) : 0);
+    Result<fabric::SharedFile> file = memory_.create_index(size);
+    if (!file) return file.failure();
+    index_ = std::move(*file);
+    if (!reserve(0, kIndexPage)) return Failure{WEFT_EQUOTA, "memory=" + std::to_string(budget_.limit()) + " is used up"};
+    IndexHeader& header = index_header();
+    header.layout_version.store_relaxed(kLayoutVersion);
+    header.buckets.store_relaxed(kIndexPage);
+    header.overflow.store_relaxed(overflow_at);
+    header.slots.store_relaxed(slots_at);
+    header.checksums.store_relaxed(config_.parts > 1 ? checksums_at : 0);
+    header.slots_max.store_relaxed(slots_max_);
+    header.buckets_max.store_relaxed(buckets);
+    std::byte* base = index_.mapping.address();
+    headers_ = reinterpret_cast<SlotHeader*>(base + slots_at);
+    if (config_.parts > 1) checksums_ = reinterpret_cast<SharedWord*>(base + checksums_at);
+    table_ = Table(base, [this](uint64_t offset, uint64_t bytes) { return reserve(offset, bytes); });
+    table_.hash_of = [this](uint32_t slot) {
+        return hash_key({headers_[slot].key_hi.load_relaxed(), headers_[slot].key_lo.load_relaxed()});
+    };
+    if (!table_.start()) return Failure{WEFT_EQUOTA, "memory=" + std::to_string(budget_.limit()) + " is used up"};
+    return Nothing{};
+}
+
+uint64_t Slots::offset_of(const void* in_index) const {
+    return static_cast<uint64_t>(static_cast<const std::byte*>(in_index) - index_.mapping.address());
+}
+
+bool Slots::reserve(uint64_t offset, uint64_t size) {
+    if (!budget_.take(size)) return false;
+    Status backed = memory_.reserve(index_, offset, size);
+    if (!backed) {
+        budget_.give(size);
+        return false;
+    }
+    index_bytes_ += size;
+    return true;
+}
+
+SizeClass& Slots::size_class(uint64_t slot_bytes) {
+    SizeClass& found = classes_[slot_bytes];
+    if (found.order == nullptr) {
+        found.slot_bytes = slot_bytes;
+        found.order = make_order(config_.policy, infos_);
+        found.next_bytes = kSmallestSegment;
+    }
+    return found;
+}
+
+uint64_t Slots::segment_size(const SizeClass& of) const {
+    if (of.slot_bytes > kLargestClass) return of.slot_bytes;
+    uint64_t most = std::max(kSmallestSegment, budget_.limit() / 8);
+    if (prefault_ && config_.block_bytes() != 0) return std::max(of.slot_bytes, most);
+    uint64_t quota = config_.quota == 0 ? UINT64_MAX : config_.quota - std::min(config_.quota, data_bytes_);
+    return std::max(of.slot_bytes, std::min({of.next_bytes, most, std::max(quota, of.slot_bytes)}));
+}
+
+Result<uint32_t> Slots::take_range(uint32_t count) {
+    for (auto& [first, room] : free_ranges_) {
+        if (room < count) continue;
+        uint32_t taken = first;
+        first += count;
+        room -= count;
+        return taken;
+    }
+    if (uint64_t{next_slot_} + count > slots_max_) {
+        return Failure{WEFT_EQUOTA, "the index holds " + std::to_string(slots_max_) + " slots"};
+    }
+    uint32_t first = next_slot_;
+    next_slot_ += count;
+    return first;
+}
+
+Result<Segment*> Slots::add_segment(SizeClass& of, uint64_t now) {
+    if (of.segments >= kSegmentsPerClass || segments_.size() >= kSegmentsMax) {
+        return Failure{WEFT_EQUOTA, std::to_string(of.segments) + " segments of " + std::to_string(of.slot_bytes) +
+                                        "-byte slots are the limit"};
+    }
+    uint64_t size = std::min(segment_size(of), budget_.left());
+    auto count = static_cast<uint32_t>(size / of.slot_bytes);
+    // Its slot headers are part of what it takes.
+    uint64_t header_bytes = sizeof(SlotHeader) + (config_.parts > 1 ? config_.parts * sizeof(SharedWord) : 0);
+    while (count > 0 && count * (of.slot_bytes + header_bytes) + 2 * kPage > budget_.left()) {
+        count -= std::max<uint32_t>(1, count / 64);
+    }
+    size = pages(count * of.slot_bytes);
+    if (count == 0 || (config_.quota != 0 && data_bytes_ + size > config_.quota)) {
+        return Failure{WEFT_EQUOTA, "no room for a slot of " + std::to_string(of.slot_bytes) + " bytes: memory=" +
+                                        std::to_string(budget_.limit()) + ", quota=" + std::to_string(config_.quota)};
+    }
+    Result<uint32_t> first = take_range(count);
+    if (!first) return first.failure();
+    Result<fabric::SharedFile> file = memory_.create_data(size, prefault_);
+    bool backed = file.ok() && budget_.take(size);
+    if (backed && !reserve(offset_of(&headers_[*first]), count * sizeof(SlotHeader))) {
+        budget_.give(size);
+        backed = false;
+    }
+    if (!backed) {
+        free_ranges_.emplace_back(*first, count);
+        return file.ok() ? Failure{WEFT_EQUOTA, "memory=" + std::to_string(budget_.limit()) + " is used up"} : file.failure();
+    }
+    if (checksums_ != nullptr) {
+        reserve(offset_of(&checksums_[uint64_t{*first} * config_.parts]), uint64_t{count} * config_.parts * sizeof(SharedWord));
+    }
+    auto segment = std::make_unique<Segment>();
+    segment->id = free_segments_.empty() ? next_segment_++ : free_segments_.back();
+    if (!free_segments_.empty()) free_segments_.pop_back();
+    segment->slot_bytes = of.slot_bytes;
+    segment->first = *first;
+    segment->count = count;
+    segment->file = std::move(*file);
+    segment->opened = now;
+    data_bytes_ += size;
+    infos_.grow(next_slot_);
+    for (uint32_t i = 0; i < count; i++) {
+        SlotHeader& header = headers_[*first + i];
+        header.place.store_relaxed(uint64_t{segment->id} << 32 | i);
+        if (header.gen.load_relaxed() == 0) header.gen.store_release(incarnation_);
+        infos_[*first + i] = SlotInfo();
+    }
+    for (uint32_t i = count; i > 0; i--) of.free.push_back(*first + i - 1);
+    of.segments++;
+    of.next_bytes = std::min(of.next_bytes * 2, uint64_t{1} << 40);
+    Segment* added = segment.get();
+    segments_[segment->id] = std::move(segment);
+    return added;
+}
+
+Segment* Slots::segment(uint32_t id) {
+    auto found = segments_.find(id);
+    return found == segments_.end() ? nullptr : found->second.get();
+}
+
+void Slots::drop_segment(uint32_t id) {
+    Segment& segment = *segments_.at(id);
+    uint64_t size = segment.file.mapping.size();
+    SizeClass& of = classes_.at(segment.slot_bytes);
+    of.segments--;
+    of.next_bytes = std::max(kSmallestSegment, of.next_bytes / 2);
+    memory_.punch(segment.file);
+    free_ranges_.emplace_back(segment.first, segment.count);
+    free_segments_.push_back(id);
+    data_bytes_ -= size;
+    budget_.give(size);
+    segments_.erase(id);
+}
+
+std::optional<uint32_t> Slots::take(SizeClass& of) {
+    if (of.free.empty()) return std::nullopt;
+    uint32_t slot = of.free.back();
+    of.free.pop_back();
+    segment_of(slot).used++;
+    return slot;
+}
+
+void Slots::give(uint32_t slot) {
+    Segment& segment = segment_of(slot);
+    segment.used--;
+    infos_[slot] = SlotInfo();
+    if (!segment.retiring) classes_.at(segment.slot_bytes).free.push_back(slot);
+}
+
+std::byte* Slots::address(uint32_t slot) {
+    Segment& segment = segment_of(slot);
+    return segment.file.mapping.address() + uint64_t{slot - segment.first} * segment.slot_bytes;
+}
+
+SharedWord& Slots::checksum(uint32_t slot, uint32_t part) {
+    if (part == 0) return headers_[slot].checksum;
+    return checksums_[uint64_t{slot} * config_.parts + part];
+}
+
+}  // namespace weft

@@ -1,0 +1,99 @@
+// Parsing and matching of tokens. The comparison touches every byte of both whatever they hold.
+#include "core/space/tokens.h"
+
+#include <sstream>
+
+#include "capi/weft.h"
+
+namespace weft {
+namespace {
+
+bool same(const std::string& a, const std::string& b) {
+    size_t longest = std::max(a.size(), b.size());
+    volatile unsigned difference = a.size() != b.size() ? 1 : 0;
+    for (size_t i = 0; i < longest; i++) {
+        unsigned x = i < a.size() ? static_cast<unsigned char>(a[i]) : 0;
+        unsigned y = i < b.size() ? static_cast<unsigned char>(b[i]) : 0;
+        difference = difference | (x ^ y);
+    }
+    return difference == 0;
+}
+
+uint32_t right_of(const std::string& word) {
+    if (word == "read") return kRead;
+    if (word == "write") return kWrite;
+    if (word == "advance") return kAdvance;
+    if (word == "admin") return kAdmin;
+    return 0;
+}
+
+}  // namespace
+
+bool fits(const std::string& pattern, const std::string& text) {
+    size_t p = 0;
+    size_t t = 0;
+    size_t star = std::string::npos;
+    size_t mark = 0;
+    while (t < text.size()) {
+        if (p < pattern.size() && pattern[p] == '*') {
+            star = p++;
+            mark = t;
+        } else if (p < pattern.size() && (pattern[p] == '?' || pattern[p] == text[t])) {
+            p++;
+            t++;
+        } else if (star != std::string::npos) {
+            p = star + 1;
+            t = ++mark;
+        } else {
+            return false;
+        }
+    }
+    while (p < pattern.size() && pattern[p] == '*') p++;
+    return p == pattern.size();
+}
+
+uint32_t rights_on(const Grants& grants, const std::string& name) {
+    uint32_t rights = 0;
+    for (const Grant& grant : grants) {
+        if (fits(grant.pattern, name)) rights |= grant.rights;
+    }
+    return rights;
+}
+
+Result<Tokens> Tokens::parse(const std::string& text) {
+    Tokens tokens;
+    std::istringstream lines(text);
+    std::string line;
+    for (int number = 1; std::getline(lines, line); number++) {
+        std::istringstream words(line);
+        Line entry;
+        std::string rights;
+        std::string rest;
+        if (!(words >> entry.token) || entry.token[0] == '#') continue;
+        std::string where = "tokens: line " + std::to_string(number);
+        if (!(words >> entry.grant.pattern >> rights) || words >> rest) {
+            return Failure{WEFT_EINVAL, where + ": three words are expected: token, tenant/model pattern, rights"};
+        }
+        std::istringstream each(rights);
+        std::string word;
+        while (std::getline(each, word, ',')) {
+            uint32_t right = right_of(word);
+            if (right == 0) {
+                return Failure{WEFT_EINVAL, where + ": right \"" + word + "\": known are read, write, advance and admin"};
+            }
+            entry.grant.rights |= right;
+        }
+        tokens.lines_.push_back(entry);
+    }
+    return tokens;
+}
+
+Grants Tokens::find(const std::string& token) const {
+    Grants grants;
+    for (const Line& line : lines_) {
+        if (same(line.token, token)) grants.push_back(line.grant);
+    }
+    return grants;
+}
+
+}  // namespace weft

@@ -1,0 +1,190 @@
+// How blocks of one namespace come to be: attempts, reservations, quarantine, claims and those who wait (protocols 4).
+//
+// Invariants: a key has at most one open attempt, of one writer; an attempt commits or aborts whole; its slot is published only
+// when all bytes of all parts are final and nobody has a part open; the slot of an attempt that ended otherwise is given away
+// only when every holder said that it writes no more, or is dead. A claim keeps off claims only. Of those who wait for a key, the
+// first comes first. The caller holds the node's lock and answers the finished requests after it let go.
+#pragma once
+#include <map>
+#include <set>
+#include <unordered_map>
+
+#include "core/space/namespace.h"
+#include "core/write/request.h"
+
+namespace weft {
+
+/** A session's way into a namespace: one weft_namespace_open. */
+struct Opening {
+    uint64_t id = 0;
+    uint32_t session = 0;
+    uint64_t version = 0;
+    std::string writer;
+    std::set<uint32_t> stock;
+    uint32_t quarantined = 0;  // slots that wait for this opening's word
+    /** What it was shown of a block before it was published. */
+    struct Followed {
+        uint64_t attempt = 0;
+        uint32_t slot = 0;
+        uint64_t gen = 0;
+    };
+    std::unordered_map<Key, Followed, KeyHash> following;
+};
+
+/** [begin, end) ranges, merged. */
+class Ranges {
+  public:
+    bool covers(uint64_t begin, uint64_t end) const;
+    bool overlaps(uint64_t begin, uint64_t end) const;
+    void add(uint64_t begin, uint64_t end);
+    void remove(uint64_t begin);
+    uint64_t prefix() const;
+
+  private:
+    std::map<uint64_t, uint64_t> ranges_;
+};
+
+class Writing {
+  public:
+    static constexpr uint32_t kQuarantineMax = 64;   // slots of one opening
+    static constexpr uint32_t kReservationsMax = 4096;
+    static constexpr uint32_t kFollowingMax = 4096;
+    static constexpr uint32_t kStockMax = 64;
+    static constexpr uint32_t kClaimsMax = 65536;
+
+    /** Asked for room for a block that the namespace could not allocate; false: there is none to come. */
+    using Reclaim = std::function<bool(uint64_t bytes)>;
+    /** Those who wait for memory wait for this key, which is no block's while the all-ones key is refused. */
+    static constexpr Key kRoom{UINT64_MAX, UINT64_MAX};
+
+    Writing(Namespace& space, uint64_t& next_id, Reclaim reclaim)
+        : space_(space), next_id_(next_id), reclaim_(std::move(reclaim)) {}
+
+    /** stock, publish, reserve, locate and wait: settles what it can, the rest waits. Finished requests go to `finished`. */
+    void begin(const PendingPtr& pending, Opening& opening, uint64_t now);
+    void commit(Opening& opening, const Request& request, Reply& reply, uint64_t now);
+    void abort(Opening& opening, const Request& request, Reply& reply, uint64_t now);
+    bool release_claim(uint64_t id, uint32_t session, uint64_t now);
+    /** The block left by REMOVE, or by a fence: those who wait look again. */
+    void changed(const Key& key, uint64_t now) {
+        wake(key);
+        drain(now);
+    }
+    void end_fenced(uint64_t now);
+    /** Claims of a process that is dead or gave them back. */
+    void end_session(uint32_t session, uint64_t now);
+    /** Ends attempts, claims and waits whose time is over. */
+    void expire(uint64_t now);
+    /** Everything that an opening held: its process is dead, or gave it back. */
+    void end_opening(Opening& opening, uint64_t now);
+    /** After a reconnect: ends the reservations that the process no longer knows. */
+    void keep_only(Opening& opening, const std::set<uint64_t>& reservations, uint64_t now);
+
+    void add_opening(Opening& opening) { openings_[opening.id] = &opening; }
+    /** The writer of a key right now: its open attempt's slot, or kNoSlot. */
+    uint32_t being_written(const Key& key, uint64_t version) const;
+    std::vector<PendingPtr> take_finished() { return std::move(finished_); }
+
+    uint64_t attempts() const { return open_.size(); }
+    uint64_t quarantined() const { return attempts_.size() - open_.size(); }
+    uint64_t claims() const { return claims_.size(); }
+    uint64_t waiting() const;
+
+  private:
+    struct Part {
+        Ranges final;
+        Ranges in_flight;  // of SAVEs of ranges
+        uint64_t size = 0;
+        uint64_t checksum = 0;
+        bool checksum_known = true;
+        uint64_t reserved_by = 0;  // reservation of a process that writes in place
+    };
+    struct Attempt {
+        uint64_t id = 0;
+        Key key;
+        uint64_t version = 0;
+        std::string writer;
+        uint32_t slot = kNoSlot;
+        bool replace = false;
+        uint64_t deadline = 0;
+        uint64_t expiry_ttl_s = 0;
+        uint32_t parent = kNoSlot;
+        int32_t ended = 0;  // 0: open; else how it ended, a negated code
+        std::vector<Part> parts;
+        std::multiset<uint64_t> holders;  // reservations
+    };
+    struct Piece {
+        uint64_t attempt = 0;
+        uint32_t part = 0;
+        uint64_t start = 0;
+        uint64_t size = 0;
+    };
+    struct Reservation {
+        uint64_t opening = 0;
+        bool user = false;
+        std::vector<Piece> pieces;
+    };
+    struct Claim {
+        uint32_t session = 0;
+        uint64_t deadline = 0;
+        std::set<Key> keys;
+        uint64_t version = 0;
+    };
+    struct Waiter {
+        PendingPtr pending;
+        uint32_t item = 0;
+    };
+    using Identity = std::pair<Key, uint64_t>;
+
+    bool settle(Pending& pending, uint32_t item, Opening& opening, uint64_t now, Key& wait_for);
+    bool settle_stock(Pending& pending, Opening& opening, uint64_t now, Key& wait_for);
+    bool follows(const Request& request, const Key& key, Opening& opening, uint32_t slot, const Attempt* attempt);
+    bool settle_publish(Pending& pending, uint32_t item, Opening& opening, uint64_t now);
+    bool settle_reserve(Pending& pending, uint32_t item, Opening& opening, uint64_t now, Key& wait_for);
+    bool settle_locate(Pending& pending, uint32_t item, Opening& opening, uint64_t now);
+    bool settle_wait(Pending& pending, uint32_t item, Opening& opening, uint64_t now);
+    bool settle_claim(Pending& pending, Opening& opening, uint64_t now, Key& wait_for);
+    bool held(Pending& pending, uint32_t item);
+    bool missing(Pending& pending, uint32_t item, uint64_t version, uint64_t now);
+    void finish(const PendingPtr& pending);
+    void queue(const PendingPtr& pending, uint32_t item, const Key& key);
+    /** Those who wait for the key will look again, in `drain`. */
+    void wake(const Key& key) { dirty_.push_back(key); }
+    void drain(uint64_t now);
+    uint32_t parent_of(const Request& request, uint32_t item, uint64_t version, uint64_t now);
+    uint64_t stock_limit(uint64_t bytes);
+    void refill(Opening& opening, uint64_t bytes, uint32_t count, Reply& reply, uint64_t now);
+
+    Attempt* open_attempt(const Key& key, uint64_t version);
+    Result<Attempt*> start_attempt(Pending& pending, const RequestItem& item, Opening& opening, uint64_t now);
+    int32_t join(Attempt& attempt, Pending& pending, uint32_t item, Opening& opening);
+    void end_attempt(uint64_t id, int32_t how);
+    void drop_holder(uint64_t attempt, uint64_t reservation, Opening* opening);
+    void end_reservation(uint64_t id);
+    void end_orphans(const std::string& writer);
+    int32_t commit_piece(const Piece& piece, uint64_t id, bool user, const Request& request, uint32_t item, Opening& opening,
+                         uint64_t now, uint64_t& published_out);
+    bool complete(const Attempt& attempt) const;
+    int32_t publish_attempt(uint64_t id, uint64_t now);
+    void published(const Key& key, uint64_t version);
+    void describe(uint32_t slot, uint64_t value, ReplyItem& out);
+    bool fenced(const Opening& opening) const { return opening.version < space_.floor(); }
+    uint64_t expiry(uint32_t ttl_s, uint64_t now) const;
+    bool claimed_by_other(const Key& key, uint64_t version, uint64_t claim) const;
+    void end_claim(uint64_t id);
+
+    Namespace& space_;
+    uint64_t& next_id_;
+    Reclaim reclaim_;
+    std::map<uint64_t, Opening*> openings_;
+    std::map<uint64_t, Attempt> attempts_;
+    std::map<Identity, uint64_t> open_;
+    std::map<uint64_t, Reservation> reservations_;
+    std::map<uint64_t, Claim> claims_;
+    std::map<Identity, uint64_t> claimed_;
+    std::map<Key, std::vector<Waiter>> waiters_;
+    std::vector<Key> dirty_;
+    std::vector<PendingPtr> finished_;
+};
+
+}  // namespace weft
