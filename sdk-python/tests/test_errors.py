@@ -82,7 +82,9 @@ def test_use_after_close_is_an_error(ns: weft.Namespace, store: weft.Store) -> N
     queue = store.queue()
     with pytest.raises(weft.BusyError):
         store.close()
+    assert ns.match("k") == 1, "nothing is closed by a close that fails"
     queue.close()
+    store.close()
     for act in (
         lambda: ns.save("k", b"abc"),
         lambda: ns.load("k"),

@@ -170,7 +170,7 @@ class Namespace(Reading, Writing):
         flags |= low.WEFT_EACH if each else 0
         if keys is not None and flags & low.WEFT_LIST:
             return (yield from self._list(kind, as_keys(keys), flags=flags, **fields))
-        key = None if keys is None else as_keys(keys)
+        key = 0 if keys is None else as_keys(keys)
         return (yield self._op(kind, key, flags=flags, **fields))
 
     # Asking and administering, by words.

@@ -82,7 +82,7 @@ class Ops:
     def _op(
         self,
         kind: int,
-        key: Key | None = None,
+        key: Key = 0,
         memory: Bytes | None = None,
         items: Keys | None = None,
         /,
@@ -98,11 +98,10 @@ class Ops:
     ) -> bytes:
         """64 bytes of weft_op on `key`, or on `items` as a list, and on `memory` in the region of
         all memory."""
-        high = word = 0
         if items is not None:
             flags |= low.WEFT_LIST
             high, word, offset = len(items), self._store.all_memory, low.address(items, False)[0]
-        elif key is not None:
+        else:
             high, word = low.split(key)
         if memory is not None:
             offset, region = low.address(memory, False)[0], self._store.all_memory
@@ -121,7 +120,7 @@ class Ops:
         here."""
         if not len(items):
             return Event(0, 0, 0, 0)
-        return (yield self._op(kind, None, None, items, flags=flags, **fields))
+        return (yield self._op(kind, 0, None, items, flags=flags, **fields))
 
     def _places(
         self, keys: KeyList, buffers: Memory | Sequence[Memory], *, writable: bool

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import sys
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,6 +71,7 @@ class Store:
         self._handle = self._opened.handle
         self._driver = Driver(self._handle)
         self._all = self._opened.memory
+        self._queues: weakref.WeakSet[Queue] = weakref.WeakSet()
 
     @property
     def handle(self) -> int:
@@ -128,10 +130,13 @@ class Store:
         """Ends calls in flight and closes; twice is once. While arrays look at blocks, memory goes
         back with the last one.
 
-        Errors: BusyError where a queue of one's own is open. In asyncio call it in the loop's
-        thread."""
+        Errors: BusyError where a queue of one's own is open; all is as before then. In asyncio call
+        it in the loop's thread."""
         opened = self._opened
         if opened is not None:
+            if self._queues:
+                words = f"{len(self._queues)} queues of one's own are open"
+                raise failure(lowlevel.WEFT_EBUSY, words)
             self._driver.close()
             self._opened = None
             if sys.getrefcount(opened) > 2:  # `opened` and the argument: else views hold it too
@@ -177,6 +182,7 @@ class Queue:
     def __init__(self, store: Store, options: str | None) -> None:
         self._store = store
         self._queue = lowlevel.queue_open(store.handle, options)
+        store._queues.add(self)
 
     @property
     def fd(self) -> int:
@@ -199,6 +205,7 @@ class Queue:
         while self._queue and lowlevel.queue_close(self._queue) > 0:
             self.reap(events)
         self._queue = 0
+        self._store._queues.discard(self)
 
     def __del__(self) -> None:
         with contextlib.suppress(Error, AttributeError):
