@@ -150,7 +150,7 @@ class Library(unittest.TestCase):
                     said = output(program, env={"LD_LIBRARY_PATH": str(BUILD)}, timeout=120)
                     self.assertRegex(said, r"^release: [1-9]\d+ checks")
 
-    def test_a_bare_root_directory_is_enough_to_run_it(self) -> None:
+    def test_a_bare_root_directory_is_enough_to_load_it_and_proc_to_run_it(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
             program = build_release_program(root)
@@ -162,14 +162,13 @@ class Library(unittest.TestCase):
                 shutil.copy(path, place)
             holds = {path.name for path in root.rglob("*") if path.is_file()}
             self.assertLessEqual(holds, RUNTIME | {"libweft.so.1", "release"})
-            enter = ["chroot"] if os.geteuid() == 0 else ["unshare", "-r", "chroot"]
-            said = output(
-                *enter,
-                root,
-                "/release",
-                env={"LD_LIBRARY_PATH": "/lib", "PATH": os.environ["PATH"]},
-                timeout=120,
-            )
+            own = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+            environment = {"LD_LIBRARY_PATH": "/lib", "PATH": os.environ["PATH"]}
+            said = output(*own, "chroot", root, "/release", "load", env=environment, timeout=120)
+            self.assertRegex(said, "^release: loaded weft")
+            (root / "proc").mkdir()
+            enter = 'mount --rbind /proc "$0/proc" && exec chroot "$0" /release'
+            said = output(*own, "sh", "-c", enter, root, env=environment, timeout=120)
             self.assertRegex(said, r"^release: [1-9]\d+ checks")
 
 

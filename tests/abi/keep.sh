@@ -8,9 +8,10 @@ cd "$(dirname "$0")"
 build=${WEFT_BUILD:-../../build/release}
 [ -f "$build/libweft.so.1" ] || { echo "keep: $build/libweft.so.1 is not built" >&2; exit 1; }
 
+# The types that the header shows, without the paths of the machine that built them.
 dump() {
-    abidw --no-show-locs --no-comp-dir-path --no-corpus-path --type-id-style hash "$build/libweft.so.1" |
-        sed "s| path='[^']*'||" >"$1" # without the paths of the machine that built it
+    abidw --no-show-locs --no-comp-dir-path --no-corpus-path --type-id-style hash --exported-interfaces-only \
+        --headers-dir ../../capi --drop-private-types "$build/libweft.so.1" | sed "s| path='[^']*'||" >"$1"
 }
 
 if [ $# = 0 ]; then

@@ -183,13 +183,23 @@ static void ask_and_close(session* s) {
     CHECK(weft_close(s->store) < 0 && weft_close(NULL) < 0);
 }
 
-int main(void) {
+/* With any argument: only that it loads and opens, for a place that has not even /proc, without
+ * which a namespace's memory cannot be re-opened read-only for its readers. */
+int main(int argc, char** argv) {
     session s;
+    (void)argv;
     if (weft_abi() < WEFT_ABI) {
         fprintf(stderr, "release: built for ABI %d, the library has %u\n", WEFT_ABI, weft_abi());
         return 1;
     }
     CHECK(weft_version()[0] != 0 && weft_code_name(-WEFT_EMISS)[0] != 0);
+    if (argc > 1) {
+        weft_error error = {.struct_size = sizeof error};
+        succeeded(weft_open("memory=64MiB", &s.store, &error), &error, "weft_open");
+        CHECK(weft_close(s.store) == 0);
+        printf("release: loaded weft %s\n", weft_version());
+        return 0;
+    }
     open_all(&s);
     keys(&s);
     save_and_load(&s);
