@@ -31,7 +31,9 @@ uint32_t place_of(uint64_t handle) { return static_cast<uint32_t>(handle >> 4 & 
 }  // namespace
 
 void Handles::prepare_fork() {
-    std::call_once(fork_once, [] { pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); }); });
+    std::call_once(fork_once, [] {
+        pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
+    });
 }
 
 uint64_t Handles::add(Kind kind, Store* store, Queue* queue) {
@@ -69,7 +71,8 @@ void Handles::Hold::enter(Kind kind, uint64_t handle) {
     entry.inside.fetch_add(1, std::memory_order_seq_cst);
     if (entry.handle.load(std::memory_order_seq_cst) != handle) {
         entry.inside.fetch_sub(1, std::memory_order_release);
-        bool was = (handle >> 16 & 0xffffffff) <= entry.generation.load() && (handle >> 16 & 0xffffffff) != 0;
+        bool was = (handle >> 16 & 0xffffffff) <= entry.generation.load() &&
+                   (handle >> 16 & 0xffffffff) != 0;
         status = was ? -WEFT_ECLOSED : -WEFT_EINVAL;
         return;
     }

@@ -1,9 +1,11 @@
-// What the ABI's opaque pointers are: a kind, a place in one table, and the place's generation, never an address. Bits 48 to 63
-// hold a mark that no address of this machine has, so that whoever dereferences a handle faults at once.
+// What the ABI's opaque pointers are: a kind, a place in one table, and the place's generation,
+// never an address. Bits 48 to 63 hold a mark that no address of this machine has, so that whoever
+// dereferences a handle faults at once.
 //
-// Invariants: a handle that was closed, or never was, is told from a live one by one load; a call holds its handle while it runs,
-// and closing waits for the calls that do. The table is the one static object of the library: C callers have nothing else in
-// which to keep it. After a fork every handle of the parent says WEFT_EFORKED.
+// Invariants: a handle that was closed, or never was, is told from a live one by one load; a call
+// holds its handle while it runs, and closing waits for the calls that do. The table is the one
+// static object of the library: C callers have nothing else in which to keep it. After a fork every
+// handle of the parent says WEFT_EFORKED.
 #pragma once
 #include <atomic>
 #include <cstdint>

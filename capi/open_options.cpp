@@ -7,14 +7,17 @@
 namespace weft {
 namespace {
 
-constexpr const char* kKnown = "memory, prefault, listen, state, tokens, connect, token, cluster, pins, timeout_ms, log_fd, log_level";
+constexpr const char* kKnown =
+    "memory, prefault, listen, state, tokens, connect, token, cluster, pins, timeout_ms, log_fd, "
+    "log_level";
 constexpr uint64_t kSmallestMemory = uint64_t{4} << 20;
 
 /** unix:PATH; other transports come with clusters. */
 Result<std::string> unix_path(const std::string& key, const std::string& value) {
     if (value.starts_with("unix:") && value.size() > 5) return value.substr(5);
     if (value.starts_with("tcp://")) {
-        return Failure{WEFT_ENOTSUP, key + "=" + value + ": this build shares one host; use unix:PATH"};
+        return Failure{WEFT_ENOTSUP,
+                       key + "=" + value + ": this build shares one host; use unix:PATH"};
     }
     return Failure{WEFT_EINVAL, key + "=" + value + ": unix:PATH is expected"};
 }
@@ -28,7 +31,8 @@ Result<fabric::LogLevel> level_of(const std::string& name) {
 }
 
 Status take_paths(Options& options, OpenOptions& out) {
-    for (auto [key, to] : {std::pair{"listen", &out.store.node.listen}, std::pair{"connect", &out.store.connect}}) {
+    for (auto [key, to] :
+         {std::pair{"listen", &out.store.node.listen}, std::pair{"connect", &out.store.connect}}) {
         std::optional<std::string> value = options.take(key);
         if (!value) continue;
         Result<std::string> path = unix_path(key, *value);
@@ -47,7 +51,9 @@ Status take_paths(Options& options, OpenOptions& out) {
 Status check_together(const Options& options, const OpenOptions& out) {
     if (out.store.connect.empty()) return Nothing{};
     for (const char* key : {"memory", "prefault", "listen", "state", "tokens", "pins"}) {
-        if (options.has(key)) return Failure{WEFT_EINVAL, std::string(key) + "= is the node's: it does not go with connect="};
+        if (options.has(key))
+            return Failure{WEFT_EINVAL,
+                           std::string(key) + "= is the node's: it does not go with connect="};
     }
     return Nothing{};
 }
@@ -63,13 +69,15 @@ Result<OpenOptions> parse_open_options(const char* text) {
     Status together = check_together(*options, out);
     if (!together) return together.failure();
     CacheOptions& cache = out.store.node.cache;
-    Result<uint64_t> memory = options->take_bytes("memory", cache.memory, kSmallestMemory, uint64_t{1} << 46);
+    Result<uint64_t> memory =
+        options->take_bytes("memory", cache.memory, kSmallestMemory, uint64_t{1} << 46);
     if (!memory) return memory.failure();
     Result<bool> prefault = options->take_flag("prefault", false);
     if (!prefault) return prefault.failure();
     Result<uint64_t> pins = options->take_number("pins", cache.pins_max, 0, UINT32_MAX);
     if (!pins) return pins.failure();
-    Result<uint64_t> timeout_ms = options->take_number("timeout_ms", out.store.timeout_ms, 1, 3'600'000);
+    Result<uint64_t> timeout_ms =
+        options->take_number("timeout_ms", out.store.timeout_ms, 1, 3'600'000);
     if (!timeout_ms) return timeout_ms.failure();
     Result<uint64_t> log_fd = options->take_number("log_fd", 2, 0, INT32_MAX);
     if (!log_fd) return log_fd.failure();
@@ -92,7 +100,8 @@ Result<QueueOptions> parse_queue_options(const char* text) {
     QueueOptions out;
     Result<uint64_t> depth = options->take_number("depth", out.depth, 1, 65536);
     if (!depth) return depth.failure();
-    Result<uint64_t> inline_bytes = options->take_bytes("inline_bytes", out.inline_bytes, 0, UINT64_MAX >> 1);
+    Result<uint64_t> inline_bytes =
+        options->take_bytes("inline_bytes", out.inline_bytes, 0, UINT64_MAX >> 1);
     if (!inline_bytes) return inline_bytes.failure();
     std::string priority = options->take("priority").value_or("normal");
     if (priority != "low" && priority != "normal" && priority != "high") {

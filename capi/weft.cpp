@@ -1,5 +1,6 @@
-// The bodies of weft.h: arguments checked, handles held, exceptions stopped; everything else is core/node's Store. Each function
-// is noexcept, so that what slips ends the process instead of unwinding into the caller's language.
+// The bodies of weft.h: arguments checked, handles held, exceptions stopped; everything else is
+// core/node's Store. Each function is noexcept, so that what slips ends the process instead of
+// unwinding into the caller's language.
 #include "capi/weft.h"
 
 #include <cstring>
@@ -24,14 +25,18 @@ int32_t tell(weft_error* error, int32_t code, const std::string& message) {
     memcpy(full.message, message.data(), length);
     memcpy(error, &full, full.struct_size);
     // A shorter struct of an older caller ends its words too.
-    if (full.struct_size > 8 && full.struct_size < sizeof full) reinterpret_cast<char*>(error)[full.struct_size - 1] = '\0';
+    if (full.struct_size > 8 && full.struct_size < sizeof full)
+        reinterpret_cast<char*>(error)[full.struct_size - 1] = '\0';
     return -code;
 }
 
-int32_t tell(weft_error* error, const Failure& failure) { return tell(error, failure.code, failure.message); }
+int32_t tell(weft_error* error, const Failure& failure) {
+    return tell(error, failure.code, failure.message);
+}
 
 int32_t tell_hold(weft_error* error, int32_t status) {
-    const char* words = status == -WEFT_EFORKED    ? "a store does not cross fork: open another one in the child"
+    const char* words = status == -WEFT_EFORKED
+                            ? "a store does not cross fork: open another one in the child"
                         : status == -WEFT_ECLOSED ? "the handle is closed"
                                                   : "the handle is NULL or none of Weft's";
     return tell(error, -status, words);
@@ -61,9 +66,10 @@ uint32_t weft_abi(void) { return WEFT_ABI; }
 const char* weft_version(void) { return "0.1.0"; }
 
 const char* weft_code_name(int32_t code) {
-    static constexpr const char* kNames[] = {"OK",      "EINVAL",   "EMISS",    "EEXISTS",   "EFENCED", "EAGAIN",  "ETIMEOUT",
-                                             "EPEER",   "EDENIED",  "EQUOTA",   "ENOMEM",    "EBUSY",   "ECLOSED", "EFORKED",
-                                             "ECORRUPT", "ERANGE",  "EINTERNAL", "ECANCELED", "EHELD",   "ENOTSUP"};
+    static constexpr const char* kNames[] = {
+        "OK",       "EINVAL",  "EMISS",     "EEXISTS",   "EFENCED", "EAGAIN",  "ETIMEOUT",
+        "EPEER",    "EDENIED", "EQUOTA",    "ENOMEM",    "EBUSY",   "ECLOSED", "EFORKED",
+        "ECORRUPT", "ERANGE",  "EINTERNAL", "ECANCELED", "EHELD",   "ENOTSUP"};
     int64_t positive = code < 0 ? -int64_t{code} : int64_t{code};
     return positive < static_cast<int64_t>(std::size(kNames)) ? kNames[positive] : "unknown";
 }
@@ -75,10 +81,14 @@ int32_t weft_open(const char* options, weft_store** out, weft_error* error) {
         Result<OpenOptions> parsed = parse_open_options(options);
         if (!parsed) return tell(error, parsed.failure());
         Handles::prepare_fork();
-        Result<std::unique_ptr<Store>> store = Store::open(parsed->store, fabric::Log(parsed->log_fd, parsed->log_level));
+        Result<std::unique_ptr<Store>> store =
+            Store::open(parsed->store, fabric::Log(parsed->log_fd, parsed->log_level));
         if (!store) return tell(error, store.failure());
         uint64_t handle = Handles::add(Handles::kStore, store->get(), nullptr);
-        if (handle == 0) return tell(error, WEFT_EQUOTA, std::to_string(Handles::kMost) + " stores and queues of a process are the limit");
+        if (handle == 0)
+            return tell(
+                error, WEFT_EQUOTA,
+                std::to_string(Handles::kMost) + " stores and queues of a process are the limit");
         (void)store->release();
         *out = reinterpret_cast<weft_store*>(handle);
         return 0;
@@ -101,11 +111,13 @@ int32_t weft_close(weft_store* store) {
     });
 }
 
-int32_t weft_query(weft_store* store, uint32_t space, const char* query, char* json_out, uint32_t capacity, weft_error* error) {
+int32_t weft_query(weft_store* store, uint32_t space, const char* query, char* json_out,
+                   uint32_t capacity, weft_error* error) {
     return guard(error, [&] {
         Handles::Hold hold(Handles::kStore, store);
         if (hold.status != 0) return tell_hold(error, hold.status);
-        if (query == nullptr || (json_out == nullptr && capacity > 0)) return tell(error, WEFT_EINVAL, "query or json_out is NULL");
+        if (query == nullptr || (json_out == nullptr && capacity > 0))
+            return tell(error, WEFT_EINVAL, "query or json_out is NULL");
         Result<std::string> json = hold.store->query(space, query);
         if (!json) return tell(error, json.failure());
         if (capacity > 0) {
@@ -117,13 +129,17 @@ int32_t weft_query(weft_store* store, uint32_t space, const char* query, char* j
     });
 }
 
-int32_t weft_namespace_open(weft_store* store, const char* name, const char* options, weft_namespace* out, weft_error* error) {
+int32_t weft_namespace_open(weft_store* store, const char* name, const char* options,
+                            weft_namespace* out, weft_error* error) {
     return guard(error, [&] {
         Handles::Hold hold(Handles::kStore, store);
         if (hold.status != 0) return tell_hold(error, hold.status);
-        if (name == nullptr || out == nullptr) return tell(error, WEFT_EINVAL, "name or out is NULL");
+        if (name == nullptr || out == nullptr)
+            return tell(error, WEFT_EINVAL, "name or out is NULL");
         if (out->struct_size < 8) {
-            return tell(error, WEFT_EINVAL, "weft_namespace.struct_size is " + std::to_string(out->struct_size) + ": set it to sizeof(weft_namespace)");
+            return tell(error, WEFT_EINVAL,
+                        "weft_namespace.struct_size is " + std::to_string(out->struct_size) +
+                            ": set it to sizeof(weft_namespace)");
         }
         weft_namespace full{};
         full.struct_size = std::min<uint32_t>(out->struct_size, sizeof full);
@@ -143,13 +159,15 @@ int32_t weft_namespace_close(weft_store* store, uint32_t space) {
     });
 }
 
-int32_t weft_region_map(weft_store* store, uint64_t size, const char* options, uint32_t* region_out, uint64_t* address_out,
-                        weft_error* error) {
+int32_t weft_region_map(weft_store* store, uint64_t size, const char* options, uint32_t* region_out,
+                        uint64_t* address_out, weft_error* error) {
     return guard(error, [&] {
         Handles::Hold hold(Handles::kStore, store);
         if (hold.status != 0) return tell_hold(error, hold.status);
-        if (region_out == nullptr || address_out == nullptr) return tell(error, WEFT_EINVAL, "region_out or address_out is NULL");
-        if (size == 0 || size > uint64_t{1} << 46) return tell(error, WEFT_EINVAL, "size " + std::to_string(size) + ": from 1 to 2^46");
+        if (region_out == nullptr || address_out == nullptr)
+            return tell(error, WEFT_EINVAL, "region_out or address_out is NULL");
+        if (size == 0 || size > uint64_t{1} << 46)
+            return tell(error, WEFT_EINVAL, "size " + std::to_string(size) + ": from 1 to 2^46");
         Result<Options> parsed = Options::parse(options);
         if (!parsed) return tell(error, parsed.failure());
         Status rest = parsed->finish("none yet");
@@ -161,15 +179,20 @@ int32_t weft_region_map(weft_store* store, uint64_t size, const char* options, u
     });
 }
 
-int32_t weft_region_adopt(weft_store* store, uint64_t address, uint64_t size, int32_t device, uint32_t* region_out, weft_error* error) {
+int32_t weft_region_adopt(weft_store* store, uint64_t address, uint64_t size, int32_t device,
+                          uint32_t* region_out, weft_error* error) {
     return guard(error, [&] {
         Handles::Hold hold(Handles::kStore, store);
         if (hold.status != 0) return tell_hold(error, hold.status);
         if (region_out == nullptr) return tell(error, WEFT_EINVAL, "region_out is NULL");
-        if (device != -1) return tell(error, WEFT_ENOTSUP, "device " + std::to_string(device) + ": this build knows -1, the host");
+        if (device != -1)
+            return tell(error, WEFT_ENOTSUP,
+                        "device " + std::to_string(device) + ": this build knows -1, the host");
         bool everything = address == 0 && size == 0;
         if (!everything && (address == 0 || size == 0 || size > UINT64_MAX - address)) {
-            return tell(error, WEFT_EINVAL, "address " + std::to_string(address) + " with size " + std::to_string(size));
+            return tell(
+                error, WEFT_EINVAL,
+                "address " + std::to_string(address) + " with size " + std::to_string(size));
         }
         Result<uint32_t> region = hold.store->adopt_region(address, size);
         if (!region) return tell(error, region.failure());
@@ -186,7 +209,8 @@ int32_t weft_region_drop(weft_store* store, uint32_t region) {
     });
 }
 
-int32_t weft_queue_open(weft_store* store, const char* options, weft_queue** out, weft_error* error) {
+int32_t weft_queue_open(weft_store* store, const char* options, weft_queue** out,
+                        weft_error* error) {
     return guard(error, [&] {
         Handles::Hold hold(Handles::kStore, store);
         if (hold.status != 0) return tell_hold(error, hold.status);
@@ -194,12 +218,15 @@ int32_t weft_queue_open(weft_store* store, const char* options, weft_queue** out
         *out = nullptr;
         Result<QueueOptions> parsed = parse_queue_options(options);
         if (!parsed) return tell(error, parsed.failure());
-        Result<Queue*> queue = hold.store->open_queue(parsed->depth, parsed->inline_bytes, parsed->priority);
+        Result<Queue*> queue =
+            hold.store->open_queue(parsed->depth, parsed->inline_bytes, parsed->priority);
         if (!queue) return tell(error, queue.failure());
         uint64_t handle = Handles::add(Handles::kQueue, hold.store, *queue);
         if (handle == 0) {
             hold.store->destroy_queue(*queue);
-            return tell(error, WEFT_EQUOTA, std::to_string(Handles::kMost) + " stores and queues of a process are the limit");
+            return tell(
+                error, WEFT_EQUOTA,
+                std::to_string(Handles::kMost) + " stores and queues of a process are the limit");
         }
         *out = reinterpret_cast<weft_queue*>(handle);
         return 0;
@@ -253,7 +280,8 @@ int32_t weft_match(weft_store* store, uint32_t space, const weft_item* items, ui
     });
 }
 
-int32_t weft_view(weft_store* store, uint32_t space, uint32_t part, weft_item* items, uint32_t count, uint64_t* handle_out) {
+int32_t weft_view(weft_store* store, uint32_t space, uint32_t part, weft_item* items,
+                  uint32_t count, uint64_t* handle_out) {
     return guard(nullptr, [&] {
         Handles::Hold hold(Handles::kStore, store);
         if (hold.status != 0) return hold.status;
@@ -271,11 +299,12 @@ int32_t weft_release(weft_store* store, const uint64_t* handles, uint32_t count)
     });
 }
 
-int32_t weft_keys(const char* options, uint8_t* chain, const uint32_t* tokens, uint32_t token_count, uint32_t block_tokens,
-                  weft_item* items, uint32_t capacity, weft_error* error) {
+int32_t weft_keys(const char* options, uint8_t* chain, const uint32_t* tokens, uint32_t token_count,
+                  uint32_t block_tokens, weft_item* items, uint32_t capacity, weft_error* error) {
     return guard(error, [&] {
         std::string message;
-        int32_t count = make_keys(options, chain, tokens, token_count, block_tokens, items, capacity, message);
+        int32_t count =
+            make_keys(options, chain, tokens, token_count, block_tokens, items, capacity, message);
         return count < 0 ? tell(error, -count, message) : count;
     });
 }

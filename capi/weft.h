@@ -88,7 +88,8 @@ extern "C" {
 #define WEFT_OP_ABORT 7
 #define WEFT_OP_REMOVE 8
 /* Until the block is published or its writer gives up (WEFT_MISS_PARTIAL); with WEFT_FOLLOW until the part's bytes before
- * start + size are final. -> bytes final from the part's begin, the claim. */
+ * start + size are final. A block that nobody writes or claims is a miss at once.
+ * -> bytes final from the part's begin, the claim. */
 #define WEFT_OP_WAIT 10
 /* A request used the block; a chain is one request. Takes the reuse hint; ttl_s, if given, sets the expiry anew. */
 #define WEFT_OP_TOUCH 11
@@ -107,7 +108,8 @@ extern "C" {
 #define WEFT_FOLLOW 0x80
 /* WAIT, on a block or a CHAIN: the first block that is not there and that nobody writes or claims, and the items after it,
  * become this process's claim: WEFT_EMISS and the claim. Compute them, the others wait. It ends block by block as they are
- * published; wholly by weft_release, death or ttl_s (0: write_s); then one waiter gets it. Claiming again renews it. */
+ * published; wholly by weft_release, death or ttl_s (0: write_s); then one waiter gets it. Claiming again with the claim in
+ * `offset` (a list: item 0's) renews it; without, it waits like everybody, so that one process's requests compute once. */
 #define WEFT_CLAIM 0x100
 #define WEFT_MORE 0x200         /* COMMIT: not the last */
 #define WEFT_REPLACE 0x400      /* SAVE, RESERVE: a new generation of the block; until it is published readers have the old */

@@ -1,5 +1,5 @@
-// Sessions, openings, and the verbs that are not about writing. Queries are in core/stats/query.cpp, the moving of segments in
-// core/space/segments.cpp.
+// Sessions, openings, and the verbs that are not about writing. Queries are in
+// core/stats/query.cpp, the moving of segments in core/space/segments.cpp.
 #include "core/cache.h"
 
 #include <nlohmann/json.hpp>
@@ -12,7 +12,11 @@ namespace weft {
 using nlohmann::json;
 
 Cache::Cache(const CacheOptions& options, fabric::Memory& memory, StateKeeper* keeper)
-    : options_(options), memory_(memory), keeper_(keeper), budget_(options.memory), next_id_((options.incarnation & 0xffffffff) << 24 | 1) {}
+    : options_(options),
+      memory_(memory),
+      keeper_(keeper),
+      budget_(options.memory),
+      next_id_((options.incarnation & 0xffffffff) << 24 | 1) {}
 
 Cache::~Cache() = default;
 
@@ -24,11 +28,14 @@ Status Cache::restore(const std::string& text) {
     }
     for (const auto& [name, kept] : state["namespaces"].items()) {
         Result<NamespaceConfig> config = config_from_json(kept["config"]);
-        if (!config) return Failure{WEFT_ECORRUPT, "state: namespace " + name + ": " + config.failure().message};
+        if (!config)
+            return Failure{WEFT_ECORRUPT,
+                           "state: namespace " + name + ": " + config.failure().message};
         Result<Space*> space = create(name, *config, kept.value("floor", uint64_t{0}));
         if (!space) return space.failure();
     }
-    if (state.contains("dropped_floors")) dropped_floors_ = state["dropped_floors"].get<std::map<std::string, uint64_t>>();
+    if (state.contains("dropped_floors"))
+        dropped_floors_ = state["dropped_floors"].get<std::map<std::string, uint64_t>>();
     return Nothing{};
 }
 
@@ -38,7 +45,8 @@ Status Cache::persist() {
     for (const auto& [name, space] : spaces_) {
         all[name] = {{"floor", space->space->floor()}, {"config", to_json(space->space->config())}};
     }
-    return keeper_->save(json{{"format", 1}, {"namespaces", all}, {"dropped_floors", dropped_floors_}}.dump(1));
+    return keeper_->save(
+        json{{"format", 1}, {"namespaces", all}, {"dropped_floors", dropped_floors_}}.dump(1));
 }
 
 Result<uint32_t> Cache::begin_session(Process& process, Grants grants, int pid) {
@@ -50,7 +58,9 @@ Result<uint32_t> Cache::begin_session(Process& process, Grants grants, int pid) 
     return id;
 }
 
-void Cache::set_grants(uint32_t session, Grants grants) { sessions_.at(session).grants = std::move(grants); }
+void Cache::set_grants(uint32_t session, Grants grants) {
+    sessions_.at(session).grants = std::move(grants);
+}
 
 void Cache::end_session(uint32_t id, uint64_t now) {
     auto found = sessions_.find(id);
@@ -71,39 +81,50 @@ void Cache::end_session(uint32_t id, uint64_t now) {
     sessions_.erase(id);
 }
 
-Result<Cache::Space*> Cache::create(const std::string& name, const NamespaceConfig& config, uint64_t floor) {
+Result<Cache::Space*> Cache::create(const std::string& name, const NamespaceConfig& config,
+                                    uint64_t floor) {
     if (spaces_.size() >= kNamespacesMax) {
         return Failure{WEFT_EQUOTA, std::to_string(spaces_.size()) + " namespaces are the limit"};
     }
     auto space = std::make_unique<Space>();
-    space->space = std::make_unique<Namespace>(name, config, floor, memory_, budget_,
-                                               options_.incarnation * 0x9e3779b97f4a7c15 + spaces_.size() * 2, options_.prefault);
+    space->space = std::make_unique<Namespace>(
+        name, config, floor, memory_, budget_,
+        options_.incarnation * 0x9e3779b97f4a7c15 + spaces_.size() * 2, options_.prefault);
     Status started = space->space->start(serve_until_);
     if (!started) return started.failure();
     Space* raw = space.get();
-    space->writing = std::make_unique<Writing>(*space->space, next_id_, [this, raw](uint64_t bytes) { return reclaim(*raw, bytes); });
+    space->writing = std::make_unique<Writing>(
+        *space->space, next_id_, [this, raw](uint64_t bytes) { return reclaim(*raw, bytes); });
     spaces_[name] = std::move(space);
     return raw;
 }
 
-Result<Cache::Space*> Cache::find_or_create(const std::string& name, const NamespaceRequest& request, uint32_t rights, uint64_t) {
+Result<Cache::Space*> Cache::find_or_create(const std::string& name,
+                                            const NamespaceRequest& request, uint32_t rights,
+                                            uint64_t) {
     auto found = spaces_.find(name);
     if (found != spaces_.end()) {
         Status agrees = check_agreement(name, request, found->second->space->config());
         if (!agrees) return agrees.failure();
         return found->second.get();
     }
-    if ((rights & kWrite) == 0) return Failure{WEFT_EDENIED, "namespace " + name + " does not exist, and the token may not create it"};
+    if ((rights & kWrite) == 0)
+        return Failure{WEFT_EDENIED,
+                       "namespace " + name + " does not exist, and the token may not create it"};
     if (request.config.parts > 1 && request.config.any_size()) {
-        return Failure{WEFT_EINVAL, "namespace " + name + ": parts=" + std::to_string(request.config.parts) + " needs part_bytes="};
+        return Failure{WEFT_EINVAL, "namespace " + name +
+                                        ": parts=" + std::to_string(request.config.parts) +
+                                        " needs part_bytes="};
     }
     uint64_t block = request.config.block_bytes();
     if (slot_bytes_for(block) > options_.memory) {
-        return Failure{WEFT_EINVAL, "namespace " + name + ": a block of " + std::to_string(block) + " bytes is larger than memory=" +
-                                        std::to_string(options_.memory)};
+        return Failure{WEFT_EINVAL,
+                       "namespace " + name + ": a block of " + std::to_string(block) +
+                           " bytes is larger than memory=" + std::to_string(options_.memory)};
     }
     auto floor = dropped_floors_.find(name);
-    Result<Space*> made = create(name, request.config, floor == dropped_floors_.end() ? 0 : floor->second);
+    Result<Space*> made =
+        create(name, request.config, floor == dropped_floors_.end() ? 0 : floor->second);
     if (!made) return made;
     Status kept = persist();
     if (!kept) {
@@ -113,7 +134,8 @@ Result<Cache::Space*> Cache::find_or_create(const std::string& name, const Names
     return made;
 }
 
-Result<Opened> Cache::open_namespace(uint32_t session, const std::string& name, const std::string& options, ReaderPage* page,
+Result<Opened> Cache::open_namespace(uint32_t session, const std::string& name,
+                                     const std::string& options, ReaderPage* page,
                                      uint64_t floor_known, uint64_t now) {
     Session& of = sessions_.at(session);
     Status named = check_name(name);
@@ -121,25 +143,30 @@ Result<Opened> Cache::open_namespace(uint32_t session, const std::string& name, 
     Result<NamespaceRequest> request = parse_namespace_options(options.c_str());
     if (!request) return request.failure();
     uint32_t allowed = rights_on(of.grants, name);
-    if ((allowed & (kRead | kWrite)) == 0) return Failure{WEFT_EDENIED, "the token does not allow namespace " + name};
+    if ((allowed & (kRead | kWrite)) == 0)
+        return Failure{WEFT_EDENIED, "the token does not allow namespace " + name};
     if (of.openings.size() >= kOpeningsMax) {
-        return Failure{WEFT_EQUOTA, std::to_string(of.openings.size()) + " openings of a process are the limit"};
+        return Failure{WEFT_EQUOTA,
+                       std::to_string(of.openings.size()) + " openings of a process are the limit"};
     }
     Result<Space*> found = find_or_create(name, *request, allowed, now);
     if (!found) return found.failure();
     Space& space = **found;
     space.dropped = false;
-    if (options_.ephemeral && floor_known > space.space->floor()) space.space->raise_floor(floor_known);
+    if (options_.ephemeral && floor_known > space.space->floor())
+        space.space->raise_floor(floor_known);
     uint64_t floor = space.space->floor();
     if (request->version_given && request->version < floor) {
-        return Failure{WEFT_EFENCED, "namespace " + name + " has advanced to version " + std::to_string(floor) + ", beyond " +
+        return Failure{WEFT_EFENCED, "namespace " + name + " has advanced to version " +
+                                         std::to_string(floor) + ", beyond " +
                                          std::to_string(request->version)};
     }
     Opening opening;
     opening.id = next_id_++;
     opening.session = session;
     opening.version = request->version_given ? request->version : floor;
-    opening.writer = request->writer.empty() ? "#" + std::to_string(session) : "=" + request->writer;
+    opening.writer =
+        request->writer.empty() ? "#" + std::to_string(session) : "=" + request->writer;
     Opening& kept = of.openings[opening.id] = std::move(opening);
     space.openings[kept.id] = session;
     space.writing->add_opening(kept);
@@ -181,7 +208,8 @@ Status Cache::close_opening(uint32_t session, uint64_t id, uint64_t now) {
     return Nothing{};
 }
 
-void Cache::keep_only(uint32_t session, uint64_t id, const std::set<uint64_t>& reservations, uint64_t now) {
+void Cache::keep_only(uint32_t session, uint64_t id, const std::set<uint64_t>& reservations,
+                      uint64_t now) {
     Space* space = nullptr;
     Opening* opening = opening_of(session, id, space);
     if (opening == nullptr) return;
@@ -206,8 +234,9 @@ void Cache::run(uint32_t session, uint64_t id, Request&& request, Done done, uin
         return answer(nullptr, std::move(done), std::move(reply));
     }
     uint32_t may = rights(session, *space);
-    bool writes = request.verb == Verb::stock || request.verb == Verb::publish || request.verb == Verb::reserve ||
-                  request.verb == Verb::remove || (request.verb == Verb::wait && (request.flags & WEFT_CLAIM) != 0);
+    bool writes = request.verb == Verb::stock || request.verb == Verb::publish ||
+                  request.verb == Verb::reserve || request.verb == Verb::remove ||
+                  (request.verb == Verb::wait && (request.flags & WEFT_CLAIM) != 0);
     if ((writes && (may & kWrite) == 0) || (!writes && may == 0)) {
         reply.status = -WEFT_EDENIED;
         reply.message = "the token does not allow this in namespace " + space->space->name();
@@ -227,9 +256,15 @@ void Cache::run(uint32_t session, uint64_t id, Request&& request, Done done, uin
             collect(*space);
             return;
         }
-        case Verb::commit: space->writing->commit(*opening, request, reply, now); break;
-        case Verb::abort: space->writing->abort(*opening, request, reply, now); break;
-        case Verb::advance: advance(*space, may, request, reply, now); break;
+        case Verb::commit:
+            space->writing->commit(*opening, request, reply, now);
+            break;
+        case Verb::abort:
+            space->writing->abort(*opening, request, reply, now);
+            break;
+        case Verb::advance:
+            advance(*space, may, request, reply, now);
+            break;
         default:
             if (fenced) {
                 reply.status = -WEFT_EFENCED;
@@ -245,7 +280,8 @@ void Cache::run(uint32_t session, uint64_t id, Request&& request, Done done, uin
     collect(*space);
 }
 
-/** Finished requests become answers; slots of segments that a process has not confirmed hold an answer back. */
+/** Finished requests become answers; slots of segments that a process has not confirmed hold an
+ * answer back. */
 void Cache::collect(Space& space) {
     push_new_segments(space);
     for (const PendingPtr& pending : space.writing->take_finished()) {
@@ -256,11 +292,13 @@ void Cache::collect(Space& space) {
 void Cache::answer(Space* space, Done done, Reply&& reply) {
     Held held{{std::move(done), std::move(reply)}, space, {}};
     if (space != nullptr) {
-        for (const std::vector<ReplyItem>* items : {&held.answer.reply.items, &held.answer.reply.stock}) {
+        for (const std::vector<ReplyItem>* items :
+             {&held.answer.reply.items, &held.answer.reply.stock}) {
             for (const ReplyItem& item : *items) {
                 if (item.slot == kNoSlot || item.status < 0) continue;
                 Segment& segment = space->space->slots().segment_of(item.slot);
-                if (!segment.waiting.empty() && !segment.retiring) held.segments.push_back(segment.id);
+                if (!segment.waiting.empty() && !segment.retiring)
+                    held.segments.push_back(segment.id);
             }
         }
     }
@@ -273,10 +311,12 @@ void Cache::answer(Space* space, Done done, Reply&& reply) {
 
 std::vector<Cache::Answer> Cache::take_replies() { return std::move(answers_); }
 
-void Cache::match(Space& space, Opening& opening, const Request& request, Reply& reply, uint64_t now) {
+void Cache::match(Space& space, Opening& opening, const Request& request, Reply& reply,
+                  uint64_t now) {
     bool follow = (request.flags & WEFT_FOLLOW) != 0;
     bool pins = (request.flags & WEFT_PIN) != 0;
-    uint32_t ttl_s = std::min(request.ttl_s == 0 ? UINT32_MAX : request.ttl_s, space.space->config().pin_s);
+    uint32_t ttl_s =
+        std::min(request.ttl_s == 0 ? UINT32_MAX : request.ttl_s, space.space->config().pin_s);
     uint64_t until = pins ? now + ttl_s * fabric::kSecond : now;
     uint64_t count = 0;
     bool leading = true;
@@ -285,13 +325,17 @@ void Cache::match(Space& space, Opening& opening, const Request& request, Reply&
         uint32_t slot = space.space->find(item.key, opening.version, until);
         if (slot != kNoSlot) {
             out.slot = slot;
-            out.value = space.space->config().bytes_of(request.part, space.space->slots().block_size(slot));
+            out.value =
+                space.space->config().bytes_of(request.part, space.space->slots().block_size(slot));
         } else if (follow && space.writing->being_written(item.key, opening.version) != kNoSlot) {
-            out.value = space.space->config().any_size() ? 0 : space.space->config().part_bytes[request.part];
+            out.value = space.space->config().any_size()
+                            ? 0
+                            : space.space->config().part_bytes[request.part];
         } else {
             out.status = -WEFT_EMISS;
             bool writing = space.writing->being_written(item.key, opening.version) != kNoSlot;
-            bool expires = slot == kNoSlot && pins && space.space->find(item.key, opening.version, now) != kNoSlot;
+            bool expires = slot == kNoSlot && pins &&
+                           space.space->find(item.key, opening.version, now) != kNoSlot;
             out.value = expires   ? uint64_t{WEFT_MISS_EXPIRED}
                         : writing ? uint64_t{WEFT_MISS_PARTIAL}
                                   : space.space->miss_reason(item.key, opening.version, now);
@@ -307,18 +351,21 @@ void Cache::match(Space& space, Opening& opening, const Request& request, Reply&
     for (ReplyItem& item : reply.items) item.slot = kNoSlot;
 }
 
-void Cache::pin(Space& space, Opening& opening, const Request& request, uint64_t count, Reply& reply, uint64_t now) {
+void Cache::pin(Space& space, Opening& opening, const Request& request, uint64_t count,
+                Reply& reply, uint64_t now) {
     if (pinned_blocks_ + count > options_.pins_max) {
         reply.status = -WEFT_EQUOTA;
         reply.value = 0;
-        reply.message = "pins=" + std::to_string(options_.pins_max) + " is reached: " + std::to_string(pinned_blocks_) +
-                        " blocks are pinned, " + std::to_string(count) + " more were asked for";
+        reply.message = "pins=" + std::to_string(options_.pins_max) +
+                        " is reached: " + std::to_string(pinned_blocks_) + " blocks are pinned, " +
+                        std::to_string(count) + " more were asked for";
         return;
     }
     Pin pin;
     pin.session = opening.session;
     pin.space = space.space->name();
-    uint32_t ttl_s = std::min(request.ttl_s == 0 ? UINT32_MAX : request.ttl_s, space.space->config().pin_s);
+    uint32_t ttl_s =
+        std::min(request.ttl_s == 0 ? UINT32_MAX : request.ttl_s, space.space->config().pin_s);
     pin.deadline = now + ttl_s * fabric::kSecond;
     for (uint64_t i = 0; i < count; i++) {
         uint32_t slot = reply.items[i].slot;
@@ -339,13 +386,15 @@ void Cache::unpin(uint64_t id) {
         Slots& slots = space->second->space->slots();
         for (auto [slot, gen] : found->second.slots) {
             // A block that was removed or fenced since took its pins with it.
-            if (slots.header(slot).gen.load_relaxed() == gen && slots.info(slot).pins > 0) slots.info(slot).pins--;
+            if (slots.header(slot).gen.load_relaxed() == gen && slots.info(slot).pins > 0)
+                slots.info(slot).pins--;
         }
     }
     pins_.erase(found);
 }
 
-void Cache::touch(Space& space, Opening& opening, const Request& request, Reply& reply, uint64_t now) {
+void Cache::touch(Space& space, Opening& opening, const Request& request, Reply& reply,
+                  uint64_t now) {
     uint64_t expiry = request.ttl_s == 0 ? 0 : now + request.ttl_s * fabric::kSecond;
     std::vector<uint32_t> touched;
     for (const RequestItem& item : request.items) {
@@ -365,7 +414,8 @@ void Cache::touch(Space& space, Opening& opening, const Request& request, Reply&
     }
 }
 
-void Cache::remove(Space& space, Opening& opening, const Request& request, Reply& reply, uint64_t now) {
+void Cache::remove(Space& space, Opening& opening, const Request& request, Reply& reply,
+                   uint64_t now) {
     for (const RequestItem& item : request.items) {
         ReplyItem out;
         uint32_t slot = space.space->find(item.key, opening.version, now);
@@ -382,15 +432,16 @@ void Cache::remove(Space& space, Opening& opening, const Request& request, Reply
     for (const RequestItem& item : request.items) space.writing->changed(item.key, now);
 }
 
-void Cache::advance(Space& space, uint32_t may, const Request& request, Reply& reply, uint64_t now) {
+void Cache::advance(Space& space, uint32_t may, const Request& request, Reply& reply,
+                    uint64_t now) {
     if ((may & kAdvance) == 0) {
         reply.status = -WEFT_EDENIED;
         reply.message = "the token does not allow advance in namespace " + space.space->name();
         return;
     }
     if (request.number > space.space->floor()) {
-        // Readers first lose the old blocks, then the disk learns of it, then the caller: a node that dies in between has fenced
-        // too much for nobody, since its index ends with its lease.
+        // Readers first lose the old blocks, then the disk learns of it, then the caller: a node
+        // that dies in between has fenced too much for nobody, since its index ends with its lease.
         space.space->raise_floor(request.number);
         Status kept = persist();
         if (!kept) {

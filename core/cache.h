@@ -1,9 +1,10 @@
-// A node's cache: sessions, their openings, the namespaces, and what is asked of them. It decides everything that a node decides
-// and touches nothing of the machine: memory, state and processes are behind interfaces, and instants are passed in, so that
-// the simulator runs this very code.
+// A node's cache: sessions, their openings, the namespaces, and what is asked of them. It decides
+// everything that a node decides and touches nothing of the machine: memory, state and processes
+// are behind interfaces, and instants are passed in, so that the simulator runs this very code.
 //
-// Invariants: whatever a session names is checked to be its own; every request gets one reply; replies are collected and given
-// out by the caller after it let go of the node's lock (`take_replies`). All calls are made under that lock.
+// Invariants: whatever a session names is checked to be its own; every request gets one reply;
+// replies are collected and given out by the caller after it let go of the node's lock
+// (`take_replies`). All calls are made under that lock.
 #pragma once
 #include <map>
 #include <nlohmann/json_fwd.hpp>
@@ -19,7 +20,8 @@ namespace weft {
 class Process {
   public:
     virtual ~Process() = default;
-    /** Hand the segment's descriptor over; answered by Cache::confirm_segment. True: it is mapped already. */
+    /** Hand the segment's descriptor over; answered by Cache::confirm_segment. True: it is mapped
+     * already. */
     virtual bool push_segment(uint64_t opening, const Segment& segment) = 0;
     /** Unmap; answered by Cache::confirm_drop. True: it is gone already. */
     virtual bool drop_segment(uint64_t opening, uint32_t segment) = 0;
@@ -66,19 +68,24 @@ class Cache {
     void end_session(uint32_t session, uint64_t now);
     void set_grants(uint32_t session, Grants grants);
 
-    /** page: the reader's page that the caller made for this opening; must stay mapped until the opening ended. `floor_known`: what
-     *  a reconnecting process saw before; only an ephemeral node believes it. */
-    Result<Opened> open_namespace(uint32_t session, const std::string& name, const std::string& options, ReaderPage* page,
+    /** page: the reader's page that the caller made for this opening; must stay mapped until the
+     * opening ended. `floor_known`: what a reconnecting process saw before; only an ephemeral node
+     * believes it. */
+    Result<Opened> open_namespace(uint32_t session, const std::string& name,
+                                  const std::string& options, ReaderPage* page,
                                   uint64_t floor_known, uint64_t now);
     Status close_opening(uint32_t session, uint64_t opening, uint64_t now);
-    void keep_only(uint32_t session, uint64_t opening, const std::set<uint64_t>& reservations, uint64_t now);
+    void keep_only(uint32_t session, uint64_t opening, const std::set<uint64_t>& reservations,
+                   uint64_t now);
     Namespace* namespace_of(uint32_t session, uint64_t opening);
 
     void run(uint32_t session, uint64_t opening, Request&& request, Done done, uint64_t now);
     void confirm_segment(uint64_t opening, uint32_t segment, uint64_t now);
     void confirm_drop(uint64_t opening, uint32_t segment, uint64_t now);
-    /** "stats", "namespaces", "layout", "blocks ...", "explain ...", "drop", "flush ...". opening 0: of the whole node. */
-    Result<std::string> query(uint32_t session, uint64_t opening, const std::string& words, uint64_t now);
+    /** "stats", "namespaces", "layout", "blocks ...", "explain ...", "drop", "flush ...". opening
+     * 0: of the whole node. */
+    Result<std::string> query(uint32_t session, uint64_t opening, const std::string& words,
+                              uint64_t now);
 
     /** Four times a second: what ends by time, sweeps, segments that move. */
     void tick(uint64_t now);
@@ -117,14 +124,16 @@ class Cache {
         std::vector<uint32_t> segments;
     };
 
-    Result<Space*> find_or_create(const std::string& name, const NamespaceRequest& request, uint32_t rights, uint64_t now);
+    Result<Space*> find_or_create(const std::string& name, const NamespaceRequest& request,
+                                  uint32_t rights, uint64_t now);
     Result<Space*> create(const std::string& name, const NamespaceConfig& config, uint64_t floor);
     Status persist();
     Opening* opening_of(uint32_t session, uint64_t opening, Space*& space);
     void answer(Space* space, Done done, Reply&& reply);
     void collect(Space& space);
     void match(Space& space, Opening& opening, const Request& request, Reply& reply, uint64_t now);
-    void pin(Space& space, Opening& opening, const Request& request, uint64_t count, Reply& reply, uint64_t now);
+    void pin(Space& space, Opening& opening, const Request& request, uint64_t count, Reply& reply,
+             uint64_t now);
     void unpin(uint64_t id);
     void touch(Space& space, Opening& opening, const Request& request, Reply& reply, uint64_t now);
     void remove(Space& space, Opening& opening, const Request& request, Reply& reply, uint64_t now);
@@ -138,7 +147,8 @@ class Cache {
     Status drop(const std::string& name, uint64_t now);
     nlohmann::json describe(Space& space) const;
     Result<std::string> query_node(uint32_t session, const std::string& verb);
-    Result<std::string> query_space(Session& session, Opening& opening, Space& space, uint32_t rights, const std::string& verb,
+    Result<std::string> query_space(Session& session, Opening& opening, Space& space,
+                                    uint32_t rights, const std::string& verb,
                                     const std::string& arguments, uint64_t now);
 
     CacheOptions options_;
@@ -149,7 +159,8 @@ class Cache {
     uint32_t next_session_ = 1;
     uint64_t serve_until_ = UINT64_MAX;
     std::map<std::string, std::unique_ptr<Space>> spaces_;
-    std::map<std::string, uint64_t> dropped_floors_;  // a name that comes back must not serve what was fenced
+    std::map<std::string, uint64_t>
+        dropped_floors_;  // a name that comes back must not serve what was fenced
     std::map<uint32_t, Session> sessions_;
     std::map<uint64_t, Pin> pins_;
     uint64_t pinned_blocks_ = 0;

@@ -15,7 +15,8 @@ Failure invalid(const std::string& message) { return {WEFT_EINVAL, message}; }
 Result<std::string> quoted(const std::string& text, size_t& at) {
     size_t end = at + 1;
     while (end < text.size() && text[end] != '"') end += text[end] == '\\' ? 2 : 1;
-    if (end >= text.size()) return invalid("options: the quote at byte " + std::to_string(at) + " does not end");
+    if (end >= text.size())
+        return invalid("options: the quote at byte " + std::to_string(at) + " does not end");
     std::string raw = text.substr(at, end + 1 - at);
     at = end + 1;
     nlohmann::json value = nlohmann::json::parse(raw, nullptr, false);
@@ -39,17 +40,19 @@ int unit_shift(const std::string& unit) {
     return -1;
 }
 
-Result<uint64_t> number(const std::string& key, const std::string& value, bool bytes, uint64_t least,
-                        uint64_t most) {
+Result<uint64_t> number(const std::string& key, const std::string& value, bool bytes,
+                        uint64_t least, uint64_t most) {
     uint64_t count = 0;
     auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), count);
     std::string unit(end, value.data() + value.size());
     int shift = bytes ? unit_shift(unit) : (unit.empty() ? 0 : -1);
     if (error != std::errc() || shift < 0) {
-        return invalid(key + "=" + value + ": a whole number" + (bytes ? ", with KiB, MiB, GiB or TiB behind it" : ""));
+        return invalid(key + "=" + value + ": a whole number" +
+                       (bytes ? ", with KiB, MiB, GiB or TiB behind it" : ""));
     }
     if (count > (most >> shift) || (count << shift) < least) {
-        return invalid(key + "=" + value + ": from " + std::to_string(least) + " to " + std::to_string(most));
+        return invalid(key + "=" + value + ": from " + std::to_string(least) + " to " +
+                       std::to_string(most));
     }
     return count << shift;
 }
@@ -70,7 +73,8 @@ Result<Options> Options::parse(const char* text) {
         Entry entry;
         entry.optional = key.starts_with('?');
         entry.key = entry.optional ? key.substr(1) : key;
-        if (entry.key.empty()) return invalid("options: a value without a key at byte " + std::to_string(at));
+        if (entry.key.empty())
+            return invalid("options: a value without a key at byte " + std::to_string(at));
         at = equals + 1;
         if (at < all.size() && all[at] == '"') {
             Result<std::string> value = quoted(all, at);

@@ -1,5 +1,6 @@
-// Option text: key=value, separated by commas or newlines; a value with a comma, newline or quote in it is a JSON string. A
-// known key is taken by the caller; what is left at the end is an error that names it, unless it was written ?key.
+// Option text: key=value, separated by commas or newlines; a value with a comma, newline or quote
+// in it is a JSON string. A known key is taken by the caller; what is left at the end is an error
+// that names it, unless it was written ?key.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -16,8 +17,10 @@ class Options {
 
     std::optional<std::string> take(const std::string& key);
     /** A whole number with an optional unit of bytes: KiB, MiB, GiB, TiB (or K, M, G, T). */
-    Result<uint64_t> take_bytes(const std::string& key, uint64_t fallback, uint64_t least, uint64_t most);
-    Result<uint64_t> take_number(const std::string& key, uint64_t fallback, uint64_t least, uint64_t most);
+    Result<uint64_t> take_bytes(const std::string& key, uint64_t fallback, uint64_t least,
+                                uint64_t most);
+    Result<uint64_t> take_number(const std::string& key, uint64_t fallback, uint64_t least,
+                                 uint64_t most);
     Result<bool> take_flag(const std::string& key, bool fallback);
     /** The first key that nobody took, as an error; `known` lists what would be. */
     Status finish(const std::string& known) const;

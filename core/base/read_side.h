@@ -1,6 +1,6 @@
-// Short calls against those who take something away: a call is inside between enter and leave; whoever has unhooked a thing waits
-// in synchronize until no call that may still see it is inside. Two counters, used in turn (as sleepable RCU does), so that
-// new calls do not keep the waiter.
+// Short calls against those who take something away: a call is inside between enter and leave;
+// whoever has unhooked a thing waits in synchronize until no call that may still see it is inside.
+// Two counters, used in turn (as sleepable RCU does), so that new calls do not keep the waiter.
 //
 // Invariants: what is inside never blocks for long; synchronize is not called from inside.
 #pragma once
@@ -16,7 +16,8 @@ class ReadSide {
     uint32_t enter() {
         for (;;) {
             uint32_t phase = phase_.load(std::memory_order_relaxed) & 1;
-            // Seq_cst: pairs with the flip in synchronize. Either that sees this call, or this call sees the flip's effects.
+            // Seq_cst: pairs with the flip in synchronize. Either that sees this call, or this call
+            // sees the flip's effects.
             inside_[phase].fetch_add(1, std::memory_order_seq_cst);
             if ((phase_.load(std::memory_order_seq_cst) & 1) == phase) return phase;
             inside_[phase].fetch_sub(1, std::memory_order_release);

@@ -1,5 +1,5 @@
-// How a function of Weft says that it failed: a value or a Failure, which is a WEFT_E code and the words for it. Expected
-// outcomes (a miss) are values. A message names the thing and the number.
+// How a function of Weft says that it failed: a value or a Failure, which is a WEFT_E code and the
+// words for it. Expected outcomes (a miss) are values. A message names the thing and the number.
 #pragma once
 #include <cstdint>
 #include <string>

@@ -1,7 +1,8 @@
 // A process's hazard cells in one reader's page: which are free, and which belong to one view.
 //
-// Invariants: a cell is in one view at most; a view's handle names its first cell and that cell's generation, so a handle that
-// was released, or never was, is told from a live one. No lock: any thread.
+// Invariants: a cell is in one view at most; a view's handle names its first cell and that cell's
+// generation, so a handle that was released, or never was, is told from a live one. No lock: any
+// thread.
 #pragma once
 #include <array>
 #include <atomic>
@@ -46,7 +47,9 @@ class Cells {
         if (first >= kReaderCells || (generation & 1) == 0) return false;
         uint32_t expected = generation_[first].load(std::memory_order_relaxed);
         if ((expected & kGenerationMask) != generation) return false;
-        if (!generation_[first].compare_exchange_strong(expected, expected + 1, std::memory_order_acquire)) return false;
+        if (!generation_[first].compare_exchange_strong(expected, expected + 1,
+                                                        std::memory_order_acquire))
+            return false;
         for (uint32_t cell = first; cell != kNone;) {
             uint32_t next = next_[cell].load(std::memory_order_relaxed);
             give(cell);
@@ -69,7 +72,8 @@ class Cells {
             while (bits != 0) {
                 int bit = std::countr_zero(bits);
                 // Acquire: pairs with the release in `give`, so that the cell's last use is over.
-                if (word.compare_exchange_weak(bits, bits & ~(uint64_t{1} << bit), std::memory_order_acquire)) {
+                if (word.compare_exchange_weak(bits, bits & ~(uint64_t{1} << bit),
+                                               std::memory_order_acquire)) {
                     return (begin + (hint + i) % count) * 64 + static_cast<uint32_t>(bit);
                 }
             }

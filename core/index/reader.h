@@ -1,8 +1,10 @@
-// How any process finds a block in a namespace's index: no lock, no system call, bounded work (protocols 2). The order of the
-// accesses is the protocol; tests/sim drops each fence and each re-check in turn and finds a stale, torn or missing block.
+// How any process finds a block in a namespace's index: no lock, no system call, bounded work
+// (protocols 2). The order of the accesses is the protocol; tests/sim drops each fence and each
+// re-check in turn and finds a stale, torn or missing block.
 //
-// Invariants: a block is reported only if its header was read between two loads of one even gen, the last one (for `hold`)
-// behind the hazard's full fence; a miss is reported only if neither the bucket nor the table changed over the scan.
+// Invariants: a block is reported only if its header was read between two loads of one even gen,
+// the last one (for `hold`) behind the hazard's full fence; a miss is reported only if neither the
+// bucket nor the table changed over the scan.
 #pragma once
 #include "core/index/layout.h"
 
@@ -20,7 +22,11 @@ struct Found {
     bool parent_known = false;
 };
 
-enum class Look : uint8_t { hit, miss, ask };  // ask: the index kept changing or its node died in a change
+enum class Look : uint8_t {
+    hit,
+    miss,
+    ask
+};  // ask: the index kept changing or its node died in a change
 
 /** A view of a mapped index. A value; the mapping outlives it. Any thread. */
 class IndexReader {
@@ -44,23 +50,27 @@ class IndexReader {
     void prefetch_bucket(uint64_t hash) const {
         __builtin_prefetch(&buckets_[bucket_of(hash, count(header().table.load_relaxed()))]);
     }
-    /** The first slot whose tag fits, so that its header can be prefetched; a guess, checked by what follows. */
+    /** The first slot whose tag fits, so that its header can be prefetched; a guess, checked by
+     * what follows. */
     void prefetch_slot(uint64_t hash) const {
         const Bucket& bucket = buckets_[bucket_of(hash, count(header().table.load_relaxed()))];
         for (const SharedWord& word : bucket.entries) {
             uint64_t entry = word.load_relaxed();
-            if (static_cast<uint32_t>(entry >> 32) == tag_of(hash) && static_cast<uint32_t>(entry) != 0) {
+            if (static_cast<uint32_t>(entry >> 32) == tag_of(hash) &&
+                static_cast<uint32_t>(entry) != 0) {
                 __builtin_prefetch(&slots_[static_cast<uint32_t>(entry) - 1]);
                 return;
             }
         }
     }
 
-    /** Is the block there, whole and current at `now`? Takes no hazard: nothing may be done with its bytes. */
+    /** Is the block there, whole and current at `now`? Takes no hazard: nothing may be done with
+     * its bytes. */
     Look look(const Key& key, uint64_t hash, uint64_t version, uint64_t now, Found& out) const {
         return scan(key, hash, version, now, nullptr, out);
     }
-    /** Holds a slot that the node named, if its gen is still the one that the node said (even, or odd for a follower). */
+    /** Holds a slot that the node named, if its gen is still the one that the node said (even, or
+     * odd for a follower). */
     bool hold_slot(uint32_t slot, uint64_t gen, SharedWord& cell, Found& out) const {
         if (slot >= slots_max_) return false;
         const SlotHeader& header = slots_[slot];
@@ -71,14 +81,21 @@ class IndexReader {
         }
         uint64_t place = header.place.load_relaxed();
         uint64_t size = header.size.load_relaxed();
-        out = {slot, static_cast<uint32_t>(place >> 32), static_cast<uint32_t>(place), gen, size & ~kParentKnown,
-               header.checksum.load_relaxed(), header.expiry.load_relaxed(), (size & kParentKnown) != 0};
+        out = {slot,
+               static_cast<uint32_t>(place >> 32),
+               static_cast<uint32_t>(place),
+               gen,
+               size & ~kParentKnown,
+               header.checksum.load_relaxed(),
+               header.expiry.load_relaxed(),
+               (size & kParentKnown) != 0};
         return true;
     }
     /** The checksum of a held slot's part; 0: not known. */
     uint64_t checksum(uint32_t slot, uint32_t part, uint32_t parts) const {
         if (part == 0) return slots_[slot].checksum.load_relaxed();
-        uint64_t offset = header().checksums.load_relaxed() + (uint64_t{slot} * parts + part) * sizeof(SharedWord);
+        uint64_t offset = header().checksums.load_relaxed() +
+                          (uint64_t{slot} * parts + part) * sizeof(SharedWord);
         return at<SharedWord>(offset)->load_relaxed();
     }
     /** Is a held slot still what it was: the same attempt, or what that attempt published? */
@@ -87,7 +104,8 @@ class IndexReader {
         uint64_t now = slots_[slot].gen.load_relaxed();
         return now == gen || (odd(gen) && now == gen + 1);
     }
-    /** As look, with the slot held by `cell`, until somebody stores 0 there; on a miss the cell is 0. */
+    /** As look, with the slot held by `cell`, until somebody stores 0 there; on a miss the cell is
+     * 0. */
     Look hold(const Key& key, uint64_t hash, uint64_t version, uint64_t now, SharedWord& cell,
               Found& out) const {
         return scan(key, hash, version, now, &cell, out);
@@ -120,16 +138,21 @@ class IndexReader {
                         continue;
                     }
                     switch (check(static_cast<uint32_t>(entry) - 1, key, version, now, cell, out)) {
-                        case Check::right: return Look::hit;
-                        case Check::wrong: break;
-                        case Check::changed: again = true; break;
+                        case Check::right:
+                            return Look::hit;
+                        case Check::wrong:
+                            break;
+                        case Check::changed:
+                            again = true;
+                            break;
                     }
                 }
                 auto next = static_cast<uint32_t>(part->link.load_relaxed() >> 32);
                 if (next == 0 || next >= buckets_max_) break;
                 part = &overflow_[next];
             }
-            // An entry may have moved past the scan, or the table grown: then absence proves nothing.
+            // An entry may have moved past the scan, or the table grown: then absence proves
+            // nothing.
             fabric::fence_acquire();
             if (!again && bucket->link.load_relaxed() == link &&
                 header().table.load_relaxed() == table) {
@@ -148,23 +171,31 @@ class IndexReader {
         uint64_t gen = header.gen.load_acquire();
         if (odd(gen)) return Check::wrong;  // not there; if it moved, the bucket's sequence tells
         if (cell != nullptr) {
-            // Pairs with the node's seq_cst fence between its store of an odd gen and its scan of the cells: one of the two
-            // sees the other.
+            // Pairs with the node's seq_cst fence between its store of an odd gen and its scan of
+            // the cells: one of the two sees the other.
             fabric::store_and_fence(*cell, uint64_t{slot} + 1);
             if (header.gen.load_acquire() != gen) {
                 cell->store_release(0);
                 return Check::changed;
             }
         }
-        bool right = header.key_hi.load_relaxed() == key.hi && header.key_lo.load_relaxed() == key.lo &&
+        bool right = header.key_hi.load_relaxed() == key.hi &&
+                     header.key_lo.load_relaxed() == key.lo &&
                      header.version.load_relaxed() == version;
         uint64_t expiry = header.expiry.load_relaxed();
         uint64_t place = header.place.load_relaxed();
         uint64_t size = header.size.load_relaxed();
-        out = {slot, static_cast<uint32_t>(place >> 32), static_cast<uint32_t>(place), gen, size & ~kParentKnown,
-               header.checksum.load_relaxed(), expiry, (size & kParentKnown) != 0};
+        out = {slot,
+               static_cast<uint32_t>(place >> 32),
+               static_cast<uint32_t>(place),
+               gen,
+               size & ~kParentKnown,
+               header.checksum.load_relaxed(),
+               expiry,
+               (size & kParentKnown) != 0};
         if (cell == nullptr) {
-            // Pairs with the node's release fence behind its store of an odd gen, before it changes the header.
+            // Pairs with the node's release fence behind its store of an odd gen, before it changes
+            // the header.
             fabric::fence_acquire();
             if (header.gen.load_relaxed() != gen) return Check::changed;
         }

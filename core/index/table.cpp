@@ -1,11 +1,13 @@
-// Changes of the shared hash table. The order of stores is the left-to-right order of protocols 2's right column.
+// Changes of the shared hash table. The order of stores is the left-to-right order of protocols 2's
+// right column.
 #include "core/index/table.h"
 
 namespace weft {
 namespace {
 
-constexpr uint32_t kBackBuckets = 64;      // backed at once: one page
-constexpr uint64_t kLoadNumerator = 9;     // grow above 4.5 entries a bucket: 9 % of buckets overflow (Poisson)
+constexpr uint32_t kBackBuckets = 64;  // backed at once: one page
+constexpr uint64_t kLoadNumerator =
+    9;  // grow above 4.5 entries a bucket: 9 % of buckets overflow (Poisson)
 constexpr uint64_t kLoadDenominator = 2;
 
 }  // namespace
@@ -15,7 +17,8 @@ class Table::Change {
   public:
     explicit Change(Bucket& bucket) : link_(bucket.link) {
         link_.store_relaxed(link_.load_relaxed() + 1);
-        fabric::fence_release();  // pairs with the acquire fence before the reader's second look at link
+        fabric::fence_release();  // pairs with the acquire fence before the reader's second look at
+                                  // link
     }
     ~Change() {
         uint64_t link = link_.load_relaxed();
@@ -62,8 +65,9 @@ uint32_t Table::take_overflow() {
     }
     if (overflow_used_ >= buckets_max_) return 0;
     if (overflow_used_ >= overflow_backed_) {
-        if (!reserve_(header_->overflow.load_relaxed() + uint64_t{overflow_backed_} * sizeof(Bucket),
-                      kBackBuckets * sizeof(Bucket))) {
+        if (!reserve_(
+                header_->overflow.load_relaxed() + uint64_t{overflow_backed_} * sizeof(Bucket),
+                kBackBuckets * sizeof(Bucket))) {
             return 0;
         }
         overflow_backed_ += kBackBuckets;
@@ -153,7 +157,8 @@ bool Table::split() {
         }
         for (uint64_t entry : entries) {
             uint64_t hash = hash_of(static_cast<uint32_t>(entry) - 1);
-            // The freed overflow buckets suffice: the entries fitted before into one chain less a bucket.
+            // The freed overflow buckets suffice: the entries fitted before into one chain less a
+            // bucket.
             place(&buckets_[bucket_of(hash, added + 1)], entry);
         }
     }

@@ -1,8 +1,10 @@
-// The node's side of a namespace's hash table: linear hashing in place, one bucket more at a time, so that it grows without
-// stopping readers and without a second copy (an index memfd cannot be punched, protocols 1).
+// The node's side of a namespace's hash table: linear hashing in place, one bucket more at a time,
+// so that it grows without stopping readers and without a second copy (an index memfd cannot be
+// punched, protocols 1).
 //
-// Invariants: every change of entries happens while the sequence of their primary bucket is odd; growth also makes the table's
-// sequence odd; an entry names a slot at most once. One thread (the node's lock) calls this.
+// Invariants: every change of entries happens while the sequence of their primary bucket is odd;
+// growth also makes the table's sequence odd; an entry names a slot at most once. One thread (the
+// node's lock) calls this.
 #pragma once
 #include <functional>
 #include <vector>
@@ -33,7 +35,8 @@ class Table {
             for (const SharedWord& word : bucket->entries) {
                 uint64_t entry = word.load_relaxed();
                 auto slot = static_cast<uint32_t>(entry);
-                if (slot != 0 && static_cast<uint32_t>(entry >> 32) == tag_of(hash) && f(slot - 1)) {
+                if (slot != 0 && static_cast<uint32_t>(entry >> 32) == tag_of(hash) &&
+                    f(slot - 1)) {
                     return slot - 1;
                 }
             }

@@ -22,7 +22,9 @@ void put_items(const std::vector<ReplyItem>& items, capnp::List<rpc::ReplyItem>:
 std::vector<ReplyItem> get_items(capnp::List<rpc::ReplyItem>::Reader in) {
     std::vector<ReplyItem> items;
     items.reserve(in.size());
-    for (auto item : in) items.push_back({item.getStatus(), item.getSlot(), item.getGen(), item.getValue(), item.getPlace()});
+    for (auto item : in)
+        items.push_back(
+            {item.getStatus(), item.getSlot(), item.getGen(), item.getValue(), item.getPlace()});
     return items;
 }
 
@@ -52,7 +54,8 @@ void to_rpc(const Request& request, rpc::Request::Builder out) {
 }
 
 bool from_rpc(rpc::Request::Reader in, Request& out) {
-    if (in.getVerb() > static_cast<uint16_t>(Verb::release) || in.getItems().size() > kItemsMax) return false;
+    if (in.getVerb() > static_cast<uint16_t>(Verb::release) || in.getItems().size() > kItemsMax)
+        return false;
     out.verb = static_cast<Verb>(in.getVerb());
     out.part = in.getPart();
     out.flags = in.getFlags();
@@ -67,7 +70,10 @@ bool from_rpc(rpc::Request::Reader in, Request& out) {
     out.parent = {in.getParent().getHi(), in.getParent().getLo()};
     out.items.reserve(in.getItems().size());
     for (auto item : in.getItems()) {
-        out.items.push_back({{item.getKey().getHi(), item.getKey().getLo()}, item.getSize(), item.getSlot(), item.getChecksum()});
+        out.items.push_back({{item.getKey().getHi(), item.getKey().getLo()},
+                             item.getSize(),
+                             item.getSlot(),
+                             item.getChecksum()});
     }
     return true;
 }

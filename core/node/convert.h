@@ -1,5 +1,5 @@
-// Between the values of core/write/request.h and their Cap'n Proto form. What arrives is copied out before anything looks at it,
-// and lists longer than an op can have are refused.
+// Between the values of core/write/request.h and their Cap'n Proto form. What arrives is copied out
+// before anything looks at it, and lists longer than an op can have are refused.
 #pragma once
 #include <capnp/message.h>
 

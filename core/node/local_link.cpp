@@ -28,18 +28,23 @@ Status LocalLink::start() {
     return Nothing{};
 }
 
-Result<std::shared_ptr<Mapped>> LocalLink::open(const std::string& name, const std::string& options, uint64_t floor_known,
-                                                uint64_t) {
+Result<std::shared_ptr<Mapped>> LocalLink::open(const std::string& name, const std::string& options,
+                                                uint64_t floor_known, uint64_t) {
     // Zeroed, aligned, and alive as long as the Mapped is.
-    auto page = std::shared_ptr<ReaderPage>(static_cast<ReaderPage*>(aligned_alloc(4096, (sizeof(ReaderPage) + 4095) & ~size_t{4095})),
-                                            free);  // shared with the Mapped's keeper alone
-    if (page == nullptr) return Failure{WEFT_ENOMEM, "a reader's page of " + std::to_string(sizeof(ReaderPage)) + " bytes"};
+    auto page = std::shared_ptr<ReaderPage>(
+        static_cast<ReaderPage*>(aligned_alloc(4096, (sizeof(ReaderPage) + 4095) & ~size_t{4095})),
+        free);  // shared with the Mapped's keeper alone
+    if (page == nullptr)
+        return Failure{WEFT_ENOMEM,
+                       "a reader's page of " + std::to_string(sizeof(ReaderPage)) + " bytes"};
     memset(static_cast<void*>(page.get()), 0, sizeof(ReaderPage));
     return node_.with([&](Cache& cache, uint64_t now) -> Result<std::shared_ptr<Mapped>> {
-        Result<Opened> opened = cache.open_namespace(session_, name, options, page.get(), floor_known, now);
+        Result<Opened> opened =
+            cache.open_namespace(session_, name, options, page.get(), floor_known, now);
         if (!opened) return opened.failure();
-        auto mapped = std::make_shared<Mapped>(opened->opening, opened->space->config(), opened->version,
-                                               opened->space->slots().index().mapping.address(), page.get());
+        auto mapped =
+            std::make_shared<Mapped>(opened->opening, opened->space->config(), opened->version,
+                                     opened->space->slots().index().mapping.address(), page.get());
         mapped->keeper = page;
         mapped_[opened->opening] = mapped;
         for (auto& [id, segment] : opened->space->slots().segments()) {
@@ -64,7 +69,8 @@ void LocalLink::run(const std::shared_ptr<Mapped>& mapped, Request&& request, Do
     });
 }
 
-Result<std::string> LocalLink::query(const std::shared_ptr<Mapped>& mapped, const std::string& words, uint64_t) {
+Result<std::string> LocalLink::query(const std::shared_ptr<Mapped>& mapped,
+                                     const std::string& words, uint64_t) {
     if (mapped == nullptr && words == "reload") {
         Status reloaded = node_.reload();
         if (!reloaded) return reloaded.failure();
@@ -94,10 +100,11 @@ bool LocalLink::push_segment(uint64_t opening, const Segment& segment) {
     if (found == mapped_.end()) return true;
     // Bytes are read through a mapping that cannot write, also here.
     bool populate = node_.options().cache.prefault;
-    Result<fabric::Mapping> read =
-        node_.memory().map(segment.file.reader, segment.file.mapping.size(), fabric::Access::read, populate);
+    Result<fabric::Mapping> read = node_.memory().map(
+        segment.file.reader, segment.file.mapping.size(), fabric::Access::read, populate);
     if (!read) return true;  // its blocks are then FAR for this process
-    found->second->add_segment(segment.id, segment.slot_bytes, std::move(*read), fabric::Mapping(), segment.file.mapping.address());
+    found->second->add_segment(segment.id, segment.slot_bytes, std::move(*read), fabric::Mapping(),
+                               segment.file.mapping.address());
     return true;
 }
 

@@ -15,17 +15,20 @@ void Loop::start(const char* name, std::function<kj::Promise<void>(kj::AsyncIoCo
         {
             kj::AsyncIoContext io = kj::setupAsyncIo();
             kj::Promise<void> posts = take_posts(io.unixEventPort);
-            kj::runCatchingExceptions([&] { body(io).exclusiveJoin(kj::mv(posts)).wait(io.waitScope); });
+            kj::runCatchingExceptions(
+                [&] { body(io).exclusiveJoin(kj::mv(posts)).wait(io.waitScope); });
             std::lock_guard<std::mutex> guard(lock_);
             open_ = false;
         }
-        // Work that came too late is destroyed here, where KJ objects in it are at home no more; so it holds none.
+        // Work that came too late is destroyed here, where KJ objects in it are at home no more; so
+        // it holds none.
         posts_.clear();
     });
 }
 
 kj::Promise<void> Loop::take_posts(kj::UnixEventPort& port) {
-    kj::UnixEventPort::FdObserver observer(port, wake_.get(), kj::UnixEventPort::FdObserver::OBSERVE_READ);
+    kj::UnixEventPort::FdObserver observer(port, wake_.get(),
+                                           kj::UnixEventPort::FdObserver::OBSERVE_READ);
     for (;;) {
         uint64_t count = 0;
         if (read(wake_.get(), &count, sizeof count) < 0) {

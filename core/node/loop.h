@@ -1,7 +1,7 @@
 // A thread with a KJ event loop, and the way to it from other threads.
 //
-// Invariants: posted work runs on the loop's thread, in order, or is dropped (destroyed unrun, on that thread) once the loop has
-// ended; nothing waits for it.
+// Invariants: posted work runs on the loop's thread, in order, or is dropped (destroyed unrun, on
+// that thread) once the loop has ended; nothing waits for it.
 #pragma once
 #include <kj/async-io.h>
 #include <kj/async-unix.h>
@@ -23,7 +23,8 @@ class Loop {
 
     Loop() = default;
     ~Loop() { stop(); }
-    /** body runs on the new thread, with the loop's I/O; when its promise resolves or stop() is called, the thread ends. */
+    /** body runs on the new thread, with the loop's I/O; when its promise resolves or stop() is
+     * called, the thread ends. */
     void start(const char* name, std::function<kj::Promise<void>(kj::AsyncIoContext&)> body);
     /** Any thread. False: the loop has ended. */
     bool post(Work work);

@@ -3,12 +3,13 @@
 
 namespace weft {
 
-void Mapped::add_segment(uint32_t segment, uint64_t slot_bytes, fabric::Mapping read, fabric::Mapping write,
-                         std::byte* shared_write) {
+void Mapped::add_segment(uint32_t segment, uint64_t slot_bytes, fabric::Mapping read,
+                         fabric::Mapping write, std::byte* shared_write) {
     std::lock_guard<std::mutex> guard(lock_);
     MappedSegment& of = segments_[segment % kSegmentsMax];
     of.slot_bytes.store(slot_bytes, std::memory_order_relaxed);
-    of.write.store(write.address() != nullptr ? write.address() : shared_write, std::memory_order_release);
+    of.write.store(write.address() != nullptr ? write.address() : shared_write,
+                   std::memory_order_release);
     of.read.store(read.address(), std::memory_order_release);
     owned_[segment] = {std::move(read), std::move(write)};
 }
@@ -26,7 +27,8 @@ void Mapped::drop_unviewed() {
     for (const SharedWord& cell : page_->cells) {
         uint64_t value = cell.load_acquire();
         if (value == 0 || value > reader_.slots_max()) continue;
-        viewed.insert(static_cast<uint32_t>(reader_.slot(static_cast<uint32_t>(value - 1)).place.load_relaxed() >> 32));
+        viewed.insert(static_cast<uint32_t>(
+            reader_.slot(static_cast<uint32_t>(value - 1)).place.load_relaxed() >> 32));
     }
     std::lock_guard<std::mutex> guard(lock_);
     // Who writes in place may be in the middle of it, in any segment.

@@ -1,15 +1,16 @@
-// One opening of a namespace as this process has it mapped: the node's index, this process's page, and the data segments. A
-// reconnect makes another one; this one stays while views of it live.
+// One opening of a namespace as this process has it mapped: the node's index, this process's page,
+// and the data segments. A reconnect makes another one; this one stays while views of it live.
 //
-// Invariants: a segment's addresses are set once, before the node gives out a slot of it, and cleared only when the node has
-// said that no slot of it is published and no view is left (protocols 1); so whoever holds a slot by its hazard may use
-// its address. Bytes are read through a read-only mapping. Reading: any thread.
+// Invariants: a segment's addresses are set once, before the node gives out a slot of it, and
+// cleared only when the node has said that no slot of it is published and no view is left
+// (protocols 1); so whoever holds a slot by its hazard may use its address. Bytes are read through
+// a read-only mapping. Reading: any thread.
 #pragma once
 #include <array>
 #include <atomic>
+#include <map>
 #include <memory>
 #include <mutex>
-#include <map>
 #include <set>
 
 #include "core/index/cells.h"
@@ -27,8 +28,14 @@ struct MappedSegment {
 
 class Mapped {
   public:
-    Mapped(uint64_t opening, const NamespaceConfig& config, uint64_t version, std::byte* index, ReaderPage* page)
-        : opening_(opening), config_(config), version_(version), reader_(index), page_(page), cells_(page) {}
+    Mapped(uint64_t opening, const NamespaceConfig& config, uint64_t version, std::byte* index,
+           ReaderPage* page)
+        : opening_(opening),
+          config_(config),
+          version_(version),
+          reader_(index),
+          page_(page),
+          cells_(page) {}
 
     uint64_t opening() const { return opening_; }
     const NamespaceConfig& config() const { return config_; }
@@ -42,19 +49,26 @@ class Mapped {
         const MappedSegment& of = segments_[segment % kSegmentsMax];
         const std::byte* base = of.read.load(std::memory_order_acquire);
         return base == nullptr ? nullptr
-                               : base + index * of.slot_bytes.load(std::memory_order_relaxed) + config_.offset_of(part);
+                               : base + index * of.slot_bytes.load(std::memory_order_relaxed) +
+                                     config_.offset_of(part);
     }
     std::byte* write_address(uint32_t segment, uint32_t index, uint32_t part) const {
         const MappedSegment& of = segments_[segment % kSegmentsMax];
         std::byte* base = of.write.load(std::memory_order_acquire);
         return base == nullptr ? nullptr
-                               : base + index * of.slot_bytes.load(std::memory_order_relaxed) + config_.offset_of(part);
+                               : base + index * of.slot_bytes.load(std::memory_order_relaxed) +
+                                     config_.offset_of(part);
     }
-    uint64_t slot_bytes(uint32_t segment) const { return segments_[segment % kSegmentsMax].slot_bytes.load(std::memory_order_relaxed); }
-    bool has_segment(uint32_t segment) const { return segments_[segment % kSegmentsMax].read.load(std::memory_order_acquire) != nullptr; }
+    uint64_t slot_bytes(uint32_t segment) const {
+        return segments_[segment % kSegmentsMax].slot_bytes.load(std::memory_order_relaxed);
+    }
+    bool has_segment(uint32_t segment) const {
+        return segments_[segment % kSegmentsMax].read.load(std::memory_order_acquire) != nullptr;
+    }
 
     /** `write`: a mapping of its own, or with `shared_write` the node's, or none. */
-    void add_segment(uint32_t segment, uint64_t slot_bytes, fabric::Mapping read, fabric::Mapping write, std::byte* shared_write);
+    void add_segment(uint32_t segment, uint64_t slot_bytes, fabric::Mapping read,
+                     fabric::Mapping write, std::byte* shared_write);
     void drop_segment(uint32_t segment);
     /** After the node's death: nothing is served any more, but what views hold stays. */
     void drop_unviewed();

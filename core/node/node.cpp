@@ -21,7 +21,8 @@ namespace {
 
 uint64_t random_word() {
     uint64_t word = 0;
-    if (getrandom(&word, sizeof word, 0) != sizeof word) word = fabric::boot_time() * 0x9e3779b97f4a7c15;
+    if (getrandom(&word, sizeof word, 0) != sizeof word)
+        word = fabric::boot_time() * 0x9e3779b97f4a7c15;
     return word;
 }
 
@@ -60,7 +61,9 @@ Status Node::start() {
         if (!lock) return lock.failure();
         lock_file_ = std::move(*lock);
         if (!lock_file_.was_clean()) {
-            log_.write(fabric::LogLevel::info, "the node before this one did not end cleanly: waiting for its leases to end");
+            log_.write(
+                fabric::LogLevel::info,
+                "the node before this one did not end cleanly: waiting for its leases to end");
             usleep(static_cast<useconds_t>(kLease / 1000));
         }
     }
@@ -103,7 +106,8 @@ void Node::keep_time() {
     bool listens = !options_.listen.empty();
     for (;;) {
         std::unique_lock<std::mutex> guard(stop_lock_);
-        if (stop_.wait_for(guard, std::chrono::nanoseconds(kTick), [this] { return stopping_; })) return;
+        if (stop_.wait_for(guard, std::chrono::nanoseconds(kTick), [this] { return stopping_; }))
+            return;
         guard.unlock();
         with([&](Cache& cache, uint64_t now) {
             if (listens) cache.set_serve_until(now + kLease);

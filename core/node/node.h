@@ -1,7 +1,9 @@
-// A running node: the cache under its lock, the thread that keeps time, the state on disk, and the server where it listens. It
-// decides nothing; it calls the cache with the clock's instants and gives answers out after it let go of the lock.
+// A running node: the cache under its lock, the thread that keeps time, the state on disk, and the
+// server where it listens. It decides nothing; it calls the cache with the clock's instants and
+// gives answers out after it let go of the lock.
 //
-// Invariants: serve_until never lies further ahead than kLease; it is 0 before the clean mark is written (protocols 3).
+// Invariants: serve_until never lies further ahead than kLease; it is 0 before the clean mark is
+// written (protocols 3).
 #pragma once
 #include <condition_variable>
 #include <memory>
@@ -47,7 +49,8 @@ class Node {
     const NodeOptions& options() const { return options_; }
     /** Reads tokens= again. What held before goes on when the file is bad. */
     Status reload();
-    /** The grants of a token; empty: not known. With no tokens file: all rights for the node's own user. */
+    /** The grants of a token; empty: not known. With no tokens file: all rights for the node's own
+     * user. */
     Grants grants(const std::string& token, uint32_t uid);
 
   private:

@@ -1,4 +1,5 @@
-// The frame of every op: taking it, asking the node, handing it to the copying thread, ending it; deadlines and cancelling.
+// The frame of every op: taking it, asking the node, handing it to the copying thread, ending it;
+// deadlines and cancelling.
 #include "core/node/ops.h"
 
 #include <cstddef>
@@ -10,11 +11,14 @@ namespace {
 
 constexpr uint64_t kStageBits = 8;
 
-uint64_t with_stage(uint64_t state, Stage stage) { return (state & ~((uint64_t{1} << kStageBits) - 1)) | static_cast<uint64_t>(stage); }
+uint64_t with_stage(uint64_t state, Stage stage) {
+    return (state & ~((uint64_t{1} << kStageBits) - 1)) | static_cast<uint64_t>(stage);
+}
 Stage stage_of(uint64_t state) { return static_cast<Stage>(state & 0xff); }
 
 bool move_stage(Operation& operation, uint64_t expected, Stage to) {
-    return operation.state.compare_exchange_strong(expected, with_stage(expected, to), std::memory_order_acq_rel);
+    return operation.state.compare_exchange_strong(expected, with_stage(expected, to),
+                                                   std::memory_order_acq_rel);
 }
 
 }  // namespace
@@ -23,8 +27,12 @@ int32_t Store::submit(Queue& queue, const weft_op* ops, uint32_t count) {
     OpRunner runner(*this);
     for (uint32_t i = 0; i < count; i++) {
         Operation* operation = queue.take(ops[i]);
-        if (operation == nullptr) return i > 0 ? static_cast<int32_t>(i) : (queue.closing() ? -WEFT_ECLOSED : -WEFT_EAGAIN);
-        operation->state.store(with_stage(operation->state.load(std::memory_order_relaxed), Stage::running), std::memory_order_release);
+        if (operation == nullptr)
+            return i > 0 ? static_cast<int32_t>(i)
+                         : (queue.closing() ? -WEFT_ECLOSED : -WEFT_EAGAIN);
+        operation->state.store(
+            with_stage(operation->state.load(std::memory_order_relaxed), Stage::running),
+            std::memory_order_release);
         runner.begin(*operation);
     }
     return static_cast<int32_t>(count);
@@ -44,7 +52,8 @@ void OpRunner::begin(Operation& operation) {
     uint32_t timeout_ms = op.timeout_ms != 0 ? op.timeout_ms : store_.options_.timeout_ms;
     operation.deadline = fabric::boot_time() + timeout_ms * fabric::kMillisecond;
     if (uint32_t wrong = wrong_field(op)) {
-        return fail(operation, WEFT_EINVAL, "the op's kind does not take this field, flag or value", wrong - 1);
+        return fail(operation, WEFT_EINVAL, "the op's kind does not take this field, flag or value",
+                    wrong - 1);
     }
     if (op.kind == WEFT_OP_CANCEL) return cancel(operation);
     if (!attach(operation)) return;
@@ -70,7 +79,8 @@ bool OpRunner::attach(Operation& operation) {
     operation.mapped = operation.space->mapped(operation.view_number);
     const NamespaceConfig& config = operation.mapped->config();
     if (op.part >= config.parts) {
-        fail(operation, WEFT_EINVAL, "the op's part is not one of the namespace's parts", offsetof(weft_op, part));
+        fail(operation, WEFT_EINVAL, "the op's part is not one of the namespace's parts",
+             offsetof(weft_op, part));
         return false;
     }
     if (op.kind == WEFT_OP_LOAD || op.kind == WEFT_OP_SAVE) {
@@ -101,10 +111,13 @@ bool OpRunner::attach_items(Operation& operation) {
     operation.list->users.fetch_add(1, std::memory_order_acquire);
     uint64_t bytes = op.key_hi * sizeof(weft_item);
     const Region& list = *operation.list;
-    bool inside = list.everything ? op.offset != 0 : op.offset <= list.size && bytes <= list.size - op.offset;
+    bool inside =
+        list.everything ? op.offset != 0 : op.offset <= list.size && bytes <= list.size - op.offset;
     uint64_t address = list.everything ? op.offset : list.base + op.offset;
     if (!inside || address % alignof(weft_item) != 0) {
-        fail(operation, WEFT_EINVAL, "the list's items are not inside their region, or not at a multiple of 8", offsetof(weft_op, offset));
+        fail(operation, WEFT_EINVAL,
+             "the list's items are not inside their region, or not at a multiple of 8",
+             offsetof(weft_op, offset));
         return false;
     }
     operation.items = reinterpret_cast<weft_item*>(address);
@@ -125,7 +138,8 @@ bool OpRunner::fits_inline(const Operation& operation) const {
     uint64_t bytes = 0;
     for (uint32_t i = operation.next; i < operation.count && bytes <= limit; i++) {
         uint64_t size = size_of(operation, i);
-        bytes += size != 0 || config.any_size() ? std::max<uint64_t>(size, 1) : config.part_bytes[operation.op.part];
+        bytes += size != 0 || config.any_size() ? std::max<uint64_t>(size, 1)
+                                                : config.part_bytes[operation.op.part];
     }
     return bytes <= limit;
 }
@@ -134,17 +148,23 @@ void OpRunner::go_on(Operation& operation) {
     const weft_op& op = operation.op;
     switch (op.kind) {
         case WEFT_OP_LOAD:
-        case WEFT_OP_VIEW: return load_or_view(operation);
-        case WEFT_OP_SAVE: return operation.reservation != 0 ? fill_ranges(operation) : save(operation);
-        case WEFT_OP_MATCH: return match(operation);
-        case WEFT_OP_TOUCH: return touch_op(operation);
+        case WEFT_OP_VIEW:
+            return load_or_view(operation);
+        case WEFT_OP_SAVE:
+            return operation.reservation != 0 ? fill_ranges(operation) : save(operation);
+        case WEFT_OP_MATCH:
+            return match(operation);
+        case WEFT_OP_TOUCH:
+            return touch_op(operation);
         case WEFT_OP_RESERVE: {
-            Request request = request_for(operation, Verb::reserve, operation.next, operation.count - operation.next);
+            Request request = request_for(operation, Verb::reserve, operation.next,
+                                          operation.count - operation.next);
             request.user = true;
             return ask(operation, std::move(request), &OpRunner::reserved);
         }
         case WEFT_OP_WAIT: {
-            Request request = request_for(operation, Verb::wait, operation.next, operation.count - operation.next);
+            Request request = request_for(operation, Verb::wait, operation.next,
+                                          operation.count - operation.next);
             request.number = is_list(operation) ? operation.items[0].offset : op.offset;
             if ((op.flags & WEFT_CLAIM) == 0) request.number = 0;
             return ask(operation, std::move(request), &OpRunner::waited);
@@ -153,16 +173,19 @@ void OpRunner::go_on(Operation& operation) {
         case WEFT_OP_ABORT: {
             bool by_key = op.kind == WEFT_OP_ABORT && (is_list(operation) || op.offset == 0);
             bool commit = op.kind == WEFT_OP_COMMIT;
-            Request request = request_for(operation, commit ? Verb::commit : Verb::abort, 0, by_key ? operation.count : 0);
+            Request request = request_for(operation, commit ? Verb::commit : Verb::abort, 0,
+                                          by_key ? operation.count : 0);
             request.number = by_key ? 0 : op.offset;
             if (by_key) return ask(operation, std::move(request), &OpRunner::settled);
             if (!operation.space->knows_reservation(op.offset)) {
-                return fail(operation, WEFT_EINVAL, "the reservation is not open", offsetof(weft_op, offset));
+                return fail(operation, WEFT_EINVAL, "the reservation is not open",
+                            offsetof(weft_op, offset));
             }
             return ask(operation, std::move(request), &OpRunner::committed);
         }
         case WEFT_OP_REMOVE: {
-            Request request = request_for(operation, Verb::remove, operation.next, operation.count - operation.next);
+            Request request = request_for(operation, Verb::remove, operation.next,
+                                          operation.count - operation.next);
             return ask(operation, std::move(request), &OpRunner::settled);
         }
         default: {
@@ -173,7 +196,8 @@ void OpRunner::go_on(Operation& operation) {
     }
 }
 
-Request OpRunner::request_for(const Operation& operation, Verb verb, uint32_t first, uint32_t count) const {
+Request OpRunner::request_for(const Operation& operation, Verb verb, uint32_t first,
+                              uint32_t count) const {
     const weft_op& op = operation.op;
     Request request;
     request.verb = verb;
@@ -194,11 +218,16 @@ Request OpRunner::request_for(const Operation& operation, Verb verb, uint32_t fi
     return request;
 }
 
-Key OpRunner::key_of(const Operation& operation, uint32_t item) const { return {operation.items[item].key_hi, operation.items[item].key_lo}; }
+Key OpRunner::key_of(const Operation& operation, uint32_t item) const {
+    return {operation.items[item].key_hi, operation.items[item].key_lo};
+}
 
 uint64_t OpRunner::size_of(const Operation& operation, uint32_t item) const {
-    // COMMIT, WAIT and the like say their size once, in the op; RESERVE, SAVE and LOAD may say one an item.
-    bool each = is_list(operation) && (operation.op.kind == WEFT_OP_LOAD || operation.op.kind == WEFT_OP_SAVE || operation.op.kind == WEFT_OP_RESERVE);
+    // COMMIT, WAIT and the like say their size once, in the op; RESERVE, SAVE and LOAD may say one
+    // an item.
+    bool each = is_list(operation) &&
+                (operation.op.kind == WEFT_OP_LOAD || operation.op.kind == WEFT_OP_SAVE ||
+                 operation.op.kind == WEFT_OP_RESERVE);
     uint32_t own = each ? operation.items[item].size : 0;
     return own != 0 ? own : operation.op.size;
 }
@@ -212,10 +241,12 @@ std::byte* OpRunner::memory_of(const Operation& operation, uint32_t item, uint64
 }
 
 bool OpRunner::over(Operation& operation) const {
-    return operation.cancel.load(std::memory_order_relaxed) || fabric::boot_time() >= operation.deadline;
+    return operation.cancel.load(std::memory_order_relaxed) ||
+           fabric::boot_time() >= operation.deadline;
 }
 
-void OpRunner::item_done(Operation& operation, uint32_t item, int32_t status, uint64_t bytes, int32_t tier) {
+void OpRunner::item_done(Operation& operation, uint32_t item, int32_t status, uint64_t bytes,
+                         int32_t tier) {
     bool done = status == 0 || status == -WEFT_EEXISTS;
     if (done && !operation.failed) operation.lead = item + 1;
     bool counts = is_list(operation) ? !done : status != 0;
@@ -225,7 +256,9 @@ void OpRunner::item_done(Operation& operation, uint32_t item, int32_t status, ui
         operation.detail = status == -WEFT_EMISS ? static_cast<uint32_t>(bytes) : 0;
         if (status == -WEFT_ERANGE) operation.handle = bytes;
     }
-    bool writes = (operation.op.flags & WEFT_EACH) != 0 || (is_list(operation) && (operation.op.kind == WEFT_OP_VIEW || operation.op.kind == WEFT_OP_RESERVE));
+    bool writes = (operation.op.flags & WEFT_EACH) != 0 ||
+                  (is_list(operation) &&
+                   (operation.op.kind == WEFT_OP_VIEW || operation.op.kind == WEFT_OP_RESERVE));
     if (!writes) return;
     operation.items[item].status = status != 0 ? status : tier;
     operation.items[item].size = static_cast<uint32_t>(std::min<uint64_t>(bytes, UINT32_MAX));
@@ -256,25 +289,31 @@ void OpRunner::ask(Operation& operation, Request&& request, Continue then) {
     operation.state.store(state, std::memory_order_release);
     Store* store = &store_;
     Operation* of = &operation;
-    store_.link_->run(mapped, std::move(request), [store, of, state, then, verb, mapped](Reply&& reply) {
-        OpRunner runner(*store);
-        if (!move_stage(*of, state, Stage::running)) return runner.late(*of, verb, mapped, reply);
-        if (reply.status == -WEFT_EPEER || reply.status == -WEFT_ECLOSED) {
-            return runner.fail(*of, -reply.status, reply.message.empty() ? "the node cannot be reached" : reply.message);
-        }
-        (runner.*then)(*of, std::move(reply));
-    });
+    store_.link_->run(
+        mapped, std::move(request), [store, of, state, then, verb, mapped](Reply&& reply) {
+            OpRunner runner(*store);
+            if (!move_stage(*of, state, Stage::running))
+                return runner.late(*of, verb, mapped, reply);
+            if (reply.status == -WEFT_EPEER || reply.status == -WEFT_ECLOSED) {
+                return runner.fail(
+                    *of, -reply.status,
+                    reply.message.empty() ? "the node cannot be reached" : reply.message);
+            }
+            (runner.*then)(*of, std::move(reply));
+        });
 }
 
 /** The op has ended: what the reply grants is given back, what it hands over is kept. */
-void OpRunner::late(Operation& operation, Verb verb, const std::shared_ptr<Mapped>& mapped, const Reply& reply) {
+void OpRunner::late(Operation& operation, Verb verb, const std::shared_ptr<Mapped>& mapped,
+                    const Reply& reply) {
     if (verb == Verb::reserve && reply.handle != 0) {
         Request request;
         request.verb = Verb::abort;
         request.number = reply.handle;
         store_.link_->run(mapped, std::move(request), [](Reply&&) {});
     }
-    if ((verb == Verb::match || verb == Verb::wait) && reply.handle != 0) store_.link_->release(reply.handle);
+    if ((verb == Verb::match || verb == Verb::wait) && reply.handle != 0)
+        store_.link_->release(reply.handle);
     if (verb == Verb::stock || verb == Verb::publish) {
         std::lock_guard<std::mutex> guard(store_.lock_);
         for (const std::unique_ptr<Space>& space : store_.space_owner_) {
@@ -299,21 +338,27 @@ void OpRunner::finish(Operation& operation) {
     event.tag = op.tag;
     event.status = operation.status;
     event.detail = operation.detail;
-    event.value = is_list(operation) && operation.space != nullptr ? operation.lead : operation.value;
+    event.value =
+        is_list(operation) && operation.space != nullptr ? operation.lead : operation.value;
     event.handle = operation.handle;
     bool opened_some = op.kind == WEFT_OP_RESERVE && is_list(operation) && operation.handle != 0;
     if (operation.first_cell != Cells::kNone) {
         uint32_t generation = operation.mapped->cells().bind(operation.first_cell);
-        event.handle = uint64_t{1} << 60 | uint64_t{operation.space->id() % Store::kSpacesMax} << 50 |
-                       uint64_t{operation.view_number} << 42 | uint64_t{operation.first_cell} << 30 | generation;
+        event.handle = uint64_t{1} << 60 |
+                       uint64_t{operation.space->id() % Store::kSpacesMax} << 50 |
+                       uint64_t{operation.view_number} << 42 |
+                       uint64_t{operation.first_cell} << 30 | generation;
         opened_some = true;
     }
     bool plain = event.status == 0 || event.status == -WEFT_EMISS || event.status == -WEFT_ERANGE;
     if (!plain && !opened_some) {
-        event.handle = store_.stories_.tell(-event.status, operation.story.empty() ? weft_code_name(-event.status) : std::string_view(operation.story));
+        event.handle = store_.stories_.tell(-event.status, operation.story.empty()
+                                                               ? weft_code_name(-event.status)
+                                                               : std::string_view(operation.story));
         if (event.status != -WEFT_EEXISTS) event.value = is_list(operation) ? event.value : 0;
     }
-    if (operation.region != nullptr) operation.region->users.fetch_sub(1, std::memory_order_release);
+    if (operation.region != nullptr)
+        operation.region->users.fetch_sub(1, std::memory_order_release);
     if (operation.list != nullptr) operation.list->users.fetch_sub(1, std::memory_order_release);
     if (operation.space != nullptr) operation.space->users.fetch_sub(1, std::memory_order_release);
     operation.region = operation.list = nullptr;
@@ -324,7 +369,8 @@ void OpRunner::finish(Operation& operation) {
     operation.pieces.clear();
     operation.uses.clear();
     uint64_t state = operation.state.load(std::memory_order_relaxed);
-    operation.state.store(with_stage(state + (uint64_t{1} << kStageBits), Stage::idle), std::memory_order_release);
+    operation.state.store(with_stage(state + (uint64_t{1} << kStageBits), Stage::idle),
+                          std::memory_order_release);
     operation.queue->push(operation, event);
 }
 
@@ -332,10 +378,13 @@ void OpRunner::cancel(Operation& operation) {
     uint64_t found = 0;
     for (Operation& other : operation.queue->operations()) {
         uint64_t state = other.state.load(std::memory_order_acquire);
-        if (&other == &operation || stage_of(state) == Stage::idle || other.tag.load(std::memory_order_relaxed) != operation.op.offset) continue;
+        if (&other == &operation || stage_of(state) == Stage::idle ||
+            other.tag.load(std::memory_order_relaxed) != operation.op.offset)
+            continue;
         found++;
         other.cancel.store(true, std::memory_order_relaxed);
-        bool mine = (stage_of(state) == Stage::waiting || stage_of(state) == Stage::queued) && move_stage(other, state, Stage::running);
+        bool mine = (stage_of(state) == Stage::waiting || stage_of(state) == Stage::queued) &&
+                    move_stage(other, state, Stage::running);
         if (mine) fail(other, WEFT_ECANCELED, "cancelled");
     }
     operation.value = found;
@@ -423,7 +472,8 @@ int32_t Store::close_queue(Queue* queue) {
             if (stage_of(state) == Stage::idle) continue;
             operation.cancel.store(true, std::memory_order_relaxed);
             bool idle = stage_of(state) == Stage::waiting || stage_of(state) == Stage::queued;
-            if (idle && move_stage(operation, state, Stage::running)) runner.fail(operation, WEFT_ECANCELED, "the queue closes");
+            if (idle && move_stage(operation, state, Stage::running))
+                runner.fail(operation, WEFT_ECANCELED, "the queue closes");
         }
         return static_cast<int32_t>(queue->unreaped());
     }

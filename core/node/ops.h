@@ -1,8 +1,10 @@
-// How ops are carried out: what can be done here and now is done by the caller's thread inside submit, longer copies by the store's
-// copying thread, and what only the node can decide is asked of it.
+// How ops are carried out: what can be done here and now is done by the caller's thread inside
+// submit, longer copies by the store's copying thread, and what only the node can decide is asked
+// of it.
 //
-// Invariants: an operation is in one Stage; whoever moves it to running owns it until it gives it on or finishes it. A reply that
-// comes for an operation that has ended meanwhile gives back what it brought (a late grant is aborted, protocols 4).
+// Invariants: an operation is in one Stage; whoever moves it to running owns it until it gives it
+// on or finishes it. A reply that comes for an operation that has ended meanwhile gives back what
+// it brought (a late grant is aborted, protocols 4).
 #pragma once
 #include "core/node/store.h"
 
@@ -29,27 +31,34 @@ class OpRunner {
     bool attach_items(Operation& operation);
     bool fits_inline(const Operation& operation) const;
     void ask(Operation& operation, Request&& request, Continue then);
-    void late(Operation& operation, Verb verb, const std::shared_ptr<Mapped>& mapped, const Reply& reply);
+    void late(Operation& operation, Verb verb, const std::shared_ptr<Mapped>& mapped,
+              const Reply& reply);
     void queue(Operation& operation);
-    Request request_for(const Operation& operation, Verb verb, uint32_t first, uint32_t count) const;
+    Request request_for(const Operation& operation, Verb verb, uint32_t first,
+                        uint32_t count) const;
 
     Key key_of(const Operation& operation, uint32_t item) const;
     uint64_t size_of(const Operation& operation, uint32_t item) const;
-    /** Where in memory an item's bytes are; nullptr: beyond the region (ERANGE) or no size where one is needed. */
+    /** Where in memory an item's bytes are; nullptr: beyond the region (ERANGE) or no size where
+     * one is needed. */
     std::byte* memory_of(const Operation& operation, uint32_t item, uint64_t bytes) const;
     bool is_list(const Operation& operation) const { return (operation.op.flags & WEFT_LIST) != 0; }
     bool over(Operation& operation) const;
     /** Notes an item's end. bytes: of the whole part, or with WEFT_EMISS the reason. */
-    void item_done(Operation& operation, uint32_t item, int32_t status, uint64_t bytes, int32_t tier = 0);
+    void item_done(Operation& operation, uint32_t item, int32_t status, uint64_t bytes,
+                   int32_t tier = 0);
     /** The rest of a chain behind a failure. */
     void cancel_rest(Operation& operation, uint32_t first);
-    bool stopped(const Operation& operation) const { return operation.failed && (operation.op.flags & WEFT_CHAIN) != 0; }
+    bool stopped(const Operation& operation) const {
+        return operation.failed && (operation.op.flags & WEFT_CHAIN) != 0;
+    }
     void tell_uses(Operation& operation);
 
     void load_or_view(Operation& operation);
     bool read_local(Operation& operation, uint32_t item);
     bool read_located(Operation& operation, uint32_t item, const ReplyItem& where);
-    int32_t copy_out(Operation& operation, uint32_t item, const Found& found, bool tentative, uint64_t& moved);
+    int32_t copy_out(Operation& operation, uint32_t item, const Found& found, bool tentative,
+                     uint64_t& moved);
     void take_view(Operation& operation, uint32_t item, uint32_t cell, const Found& found);
     void located(Operation& operation, Reply&& reply);
     void locate(Operation& operation);

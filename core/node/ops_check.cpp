@@ -1,4 +1,5 @@
-// Which fields and flags an op of each kind may set. What a kind does not name must be 0, so that it can mean something later.
+// Which fields and flags an op of each kind may set. What a kind does not name must be 0, so that
+// it can mean something later.
 #include <cstddef>
 
 #include "core/node/ops.h"
@@ -10,7 +11,15 @@ constexpr uint32_t kListFlags = WEFT_LIST | WEFT_CHAIN | WEFT_PARENT | WEFT_EACH
 constexpr uint32_t kReuse = WEFT_REUSE_MAYBE;
 
 /** Fields that a kind takes, beside tag, timeout_ms, flags and kind. */
-enum Field : uint32_t { kKey = 1, kOffset = 2, kSize = 4, kStart = 8, kRegion = 16, kTtl = 32, kPart = 64 };
+enum Field : uint32_t {
+    kKey = 1,
+    kOffset = 2,
+    kSize = 4,
+    kStart = 8,
+    kRegion = 16,
+    kTtl = 32,
+    kPart = 64
+};
 
 struct Rule {
     uint32_t flags;
@@ -20,20 +29,34 @@ struct Rule {
 constexpr Rule rule_of(uint32_t kind) {
     switch (kind) {
         case WEFT_OP_LOAD:
-            return {kListFlags | WEFT_WAIT_WRITER | WEFT_FOLLOW | WEFT_VERIFY | kReuse, kKey | kOffset | kSize | kStart | kRegion | kPart};
+            return {kListFlags | WEFT_WAIT_WRITER | WEFT_FOLLOW | WEFT_VERIFY | kReuse,
+                    kKey | kOffset | kSize | kStart | kRegion | kPart};
         case WEFT_OP_SAVE:
-            return {kListFlags | WEFT_WAIT_WRITER | WEFT_REPLACE | kReuse, kKey | kOffset | kSize | kStart | kRegion | kTtl | kPart};
-        case WEFT_OP_MATCH: return {kListFlags | WEFT_PIN | WEFT_FOLLOW, kKey | kTtl | kPart};
-        case WEFT_OP_VIEW: return {kListFlags | WEFT_WAIT_WRITER | WEFT_FOLLOW | WEFT_VERIFY, kKey | kPart};
-        case WEFT_OP_RESERVE: return {kListFlags | WEFT_WAIT_WRITER | WEFT_REPLACE, kKey | kSize | kPart};
-        case WEFT_OP_COMMIT: return {WEFT_MORE | kReuse, kOffset | kSize | kTtl};
-        case WEFT_OP_ABORT: return {WEFT_LIST | WEFT_EACH, kKey | kOffset};
-        case WEFT_OP_REMOVE: return {WEFT_LIST | WEFT_EACH, kKey};
-        case WEFT_OP_WAIT: return {kListFlags | WEFT_FOLLOW | WEFT_CLAIM, kKey | kOffset | kSize | kStart | kTtl | kPart};
-        case WEFT_OP_TOUCH: return {kListFlags | kReuse, kKey | kTtl};
-        case WEFT_OP_ADVANCE: return {0, kOffset};
-        case WEFT_OP_CANCEL: return {0, kOffset};
-        default: return {0, 0};
+            return {kListFlags | WEFT_WAIT_WRITER | WEFT_REPLACE | kReuse,
+                    kKey | kOffset | kSize | kStart | kRegion | kTtl | kPart};
+        case WEFT_OP_MATCH:
+            return {kListFlags | WEFT_PIN | WEFT_FOLLOW, kKey | kTtl | kPart};
+        case WEFT_OP_VIEW:
+            return {kListFlags | WEFT_WAIT_WRITER | WEFT_FOLLOW | WEFT_VERIFY, kKey | kPart};
+        case WEFT_OP_RESERVE:
+            return {kListFlags | WEFT_WAIT_WRITER | WEFT_REPLACE, kKey | kSize | kPart};
+        case WEFT_OP_COMMIT:
+            return {WEFT_MORE | kReuse, kOffset | kSize | kTtl};
+        case WEFT_OP_ABORT:
+            return {WEFT_LIST | WEFT_EACH, kKey | kOffset};
+        case WEFT_OP_REMOVE:
+            return {WEFT_LIST | WEFT_EACH, kKey};
+        case WEFT_OP_WAIT:
+            return {kListFlags | WEFT_FOLLOW | WEFT_CLAIM,
+                    kKey | kOffset | kSize | kStart | kTtl | kPart};
+        case WEFT_OP_TOUCH:
+            return {kListFlags | kReuse, kKey | kTtl};
+        case WEFT_OP_ADVANCE:
+            return {0, kOffset};
+        case WEFT_OP_CANCEL:
+            return {0, kOffset};
+        default:
+            return {0, 0};
     }
 }
 
@@ -41,11 +64,12 @@ constexpr uint32_t place(size_t offset) { return static_cast<uint32_t>(offset) +
 
 uint32_t wrong_flags(const weft_op& op, const Rule& rule) {
     uint32_t flags = op.flags;
-    bool wrong = (flags & ~rule.flags) != 0 || ((flags & WEFT_CHAIN) != 0 && (flags & WEFT_LIST) == 0) ||
-                 ((flags & WEFT_PARENT) != 0 && (flags & WEFT_CHAIN) == 0) ||
-                 ((flags & WEFT_EACH) != 0 && (flags & WEFT_LIST) == 0) ||
-                 ((flags & WEFT_FOLLOW) != 0 && (flags & (WEFT_CLAIM | WEFT_PIN | WEFT_VERIFY)) != 0) ||
-                 ((flags & WEFT_CLAIM) != 0 && (flags & WEFT_LIST) != 0 && (flags & WEFT_CHAIN) == 0);
+    bool wrong =
+        (flags & ~rule.flags) != 0 || ((flags & WEFT_CHAIN) != 0 && (flags & WEFT_LIST) == 0) ||
+        ((flags & WEFT_PARENT) != 0 && (flags & WEFT_CHAIN) == 0) ||
+        ((flags & WEFT_EACH) != 0 && (flags & WEFT_LIST) == 0) ||
+        ((flags & WEFT_FOLLOW) != 0 && (flags & (WEFT_CLAIM | WEFT_PIN | WEFT_VERIFY)) != 0) ||
+        ((flags & WEFT_CLAIM) != 0 && (flags & WEFT_LIST) != 0 && (flags & WEFT_CHAIN) == 0);
     return wrong ? place(offsetof(weft_op, flags)) : 0;
 }
 
@@ -57,11 +81,14 @@ uint32_t wrong_field(const weft_op& op) {
     if (uint32_t flags = wrong_flags(op, rule)) return flags;
     bool list = (op.flags & WEFT_LIST) != 0;
     uint32_t fields = rule.fields | (list ? kKey | kOffset : 0);
-    // Claims act on blocks, not on their bytes; pins, claims and expiries are the only things with a time to live.
+    // Claims act on blocks, not on their bytes; pins, claims and expiries are the only things with
+    // a time to live.
     bool whole = op.kind == WEFT_OP_WAIT && (op.flags & WEFT_FOLLOW) == 0;
     if (whole) fields &= ~static_cast<uint32_t>(kSize | kStart);
-    if (op.kind == WEFT_OP_WAIT && (op.flags & WEFT_CLAIM) == 0) fields &= ~static_cast<uint32_t>(kTtl | (list ? 0 : kOffset));
-    if (op.kind == WEFT_OP_MATCH && (op.flags & WEFT_PIN) == 0) fields &= ~static_cast<uint32_t>(kTtl);
+    if (op.kind == WEFT_OP_WAIT && (op.flags & WEFT_CLAIM) == 0)
+        fields &= ~static_cast<uint32_t>(kTtl | (list ? 0 : kOffset));
+    if (op.kind == WEFT_OP_MATCH && (op.flags & WEFT_PIN) == 0)
+        fields &= ~static_cast<uint32_t>(kTtl);
     if (op.key_hi != 0 && (fields & kKey) == 0) return place(offsetof(weft_op, key_hi));
     if (op.key_lo != 0 && (fields & kKey) == 0) return place(offsetof(weft_op, key_lo));
     if (op.offset != 0 && (fields & kOffset) == 0) return place(offsetof(weft_op, offset));
@@ -72,7 +99,8 @@ uint32_t wrong_field(const weft_op& op) {
     if (op.part != 0 && (fields & kPart) == 0) return place(offsetof(weft_op, part));
     if (op.kind == WEFT_OP_CANCEL && op.space != 0) return place(offsetof(weft_op, space));
     if (list && (op.key_hi == 0 || op.key_hi > 1048576)) return place(offsetof(weft_op, key_hi));
-    if (op.kind == WEFT_OP_COMMIT && op.size != 0 && (op.flags & WEFT_MORE) == 0) return place(offsetof(weft_op, size));
+    if (op.kind == WEFT_OP_COMMIT && op.size != 0 && (op.flags & WEFT_MORE) == 0)
+        return place(offsetof(weft_op, size));
     bool verify_part = (op.flags & WEFT_VERIFY) != 0 && (op.start != 0);
     if (verify_part) return place(offsetof(weft_op, start));
     bool all_ones = op.key_hi == UINT64_MAX && op.key_lo == UINT64_MAX && !list;

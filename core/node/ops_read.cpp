@@ -1,5 +1,5 @@
-// LOAD, VIEW and MATCH, and their synchronous twins: what this process can see in the index is read in place; what it cannot
-// is asked of the node, whose answer names the slot.
+// LOAD, VIEW and MATCH, and their synchronous twins: what this process can see in the index is read
+// in place; what it cannot is asked of the node, whose answer names the slot.
 #include <algorithm>
 
 #include "core/node/ops.h"
@@ -18,9 +18,12 @@ uint32_t thread_hint() {
     return static_cast<uint32_t>(reinterpret_cast<uintptr_t>(&here) >> 12) * 7;
 }
 
-bool served(const Mapped& mapped, uint64_t now) { return !mapped.gone.load(std::memory_order_acquire) && mapped.reader().serves(now); }
+bool served(const Mapped& mapped, uint64_t now) {
+    return !mapped.gone.load(std::memory_order_acquire) && mapped.reader().serves(now);
+}
 
-/** Looks n keys up, the cache lines of the next ones already on their way; calls f(i, hash) in order until it says false. */
+/** Looks n keys up, the cache lines of the next ones already on their way; calls f(i, hash) in
+ * order until it says false. */
 template <typename F>
 void look_ahead(const IndexReader& reader, const weft_item* items, uint32_t count, F f) {
     uint64_t hashes[2 * kAhead];
@@ -42,7 +45,8 @@ void look_ahead(const IndexReader& reader, const weft_item* items, uint32_t coun
 }
 
 /** One record for each run of blocks whose parents are known, deepest first, root last. */
-void touch_chain(Mapped& mapped, const std::pair<uint32_t, bool>* slots, uint32_t count, uint32_t hint) {
+void touch_chain(Mapped& mapped, const std::pair<uint32_t, bool>* slots, uint32_t count,
+                 uint32_t hint) {
     for (uint32_t end = count; end > 0;) {
         uint32_t begin = end - 1;
         while (begin > 0 && slots[begin].second) begin--;
@@ -65,14 +69,17 @@ int32_t Store::match(uint32_t id, const weft_item* items, uint32_t count) {
     uint32_t lead = 0;
     look_ahead(reader, items, count, [&](uint32_t i, uint64_t hash) {
         Found found;
-        if (reader.look({items[i].key_hi, items[i].key_lo}, hash, mapped.version(), now, found) != Look::hit) return false;
+        if (reader.look({items[i].key_hi, items[i].key_lo}, hash, mapped.version(), now, found) !=
+            Look::hit)
+            return false;
         lead++;
         return true;
     });
     return static_cast<int32_t>(lead);
 }
 
-int32_t Store::view(uint32_t id, uint32_t part, weft_item* items, uint32_t count, uint64_t* handle_out) {
+int32_t Store::view(uint32_t id, uint32_t part, weft_item* items, uint32_t count,
+                    uint64_t* handle_out) {
     ReadSide::Section section(read_side_);
     *handle_out = 0;
     Space* space = find_space(id);
@@ -97,7 +104,8 @@ int32_t Store::view(uint32_t id, uint32_t part, weft_item* items, uint32_t count
         if (cell == Cells::kNone) return false;
         Found found;
         Key key{items[i].key_hi, items[i].key_lo};
-        bool hit = reader.hold(key, hash, mapped.version(), now, cells.word(cell), found) == Look::hit;
+        bool hit =
+            reader.hold(key, hash, mapped.version(), now, cells.word(cell), found) == Look::hit;
         const std::byte* address = hit ? mapped.address(found.segment, found.index, part) : nullptr;
         if (address == nullptr) {
             cells.give(cell);
@@ -132,7 +140,8 @@ int32_t Store::view(uint32_t id, uint32_t part, weft_item* items, uint32_t count
     if (lead == 0) return 0;
     mapped.count_hits(lead, bytes);
     uint32_t generation = cells.bind(first);
-    *handle_out = uint64_t{1} << 60 | uint64_t{id % kSpacesMax} << 50 | uint64_t{number} << 42 | uint64_t{first} << 30 | generation;
+    *handle_out = uint64_t{1} << 60 | uint64_t{id % kSpacesMax} << 50 | uint64_t{number} << 42 |
+                  uint64_t{first} << 30 | generation;
     return static_cast<int32_t>(lead);
 }
 
@@ -143,9 +152,13 @@ int32_t Store::release(const uint64_t* handles, uint32_t count) {
         uint64_t handle = handles[i];
         if (handle >> 60 == 1) {
             Space* space = spaces_[handle >> 50 & 1023].load(std::memory_order_acquire);
-            Mapped* mapped = space == nullptr ? nullptr : space->numbered(static_cast<uint32_t>(handle >> 42 & 255));
-            bool open = mapped != nullptr && mapped->cells().release(static_cast<uint32_t>(handle >> 30 & 4095),
-                                                                     static_cast<uint32_t>(handle & Cells::kGenerationMask));
+            Mapped* mapped = space == nullptr
+                                 ? nullptr
+                                 : space->numbered(static_cast<uint32_t>(handle >> 42 & 255));
+            bool open =
+                mapped != nullptr &&
+                mapped->cells().release(static_cast<uint32_t>(handle >> 30 & 4095),
+                                        static_cast<uint32_t>(handle & Cells::kGenerationMask));
             if (!open && status == 0) status = -WEFT_EINVAL;
             continue;
         }
@@ -168,7 +181,8 @@ void OpRunner::load_or_view(Operation& operation) {
     const weft_op& op = operation.op;
     bool follow = (op.flags & WEFT_FOLLOW) != 0;
     if (operation.mapped->reader().floor() > operation.mapped->version()) {
-        return fail(operation, WEFT_EFENCED, "the namespace has advanced beyond this version: open it anew");
+        return fail(operation, WEFT_EFENCED,
+                    "the namespace has advanced beyond this version: open it anew");
     }
     while (operation.next < operation.count) {
         uint32_t item = operation.next;
@@ -177,11 +191,13 @@ void OpRunner::load_or_view(Operation& operation) {
             break;
         }
         if (over(operation)) {
-            return fail(operation, operation.cancel ? WEFT_ECANCELED : WEFT_ETIMEOUT, "the op's time is over");
+            return fail(operation, operation.cancel ? WEFT_ECANCELED : WEFT_ETIMEOUT,
+                        "the op's time is over");
         }
         bool answered = item - operation.located_at < operation.located.size();
         if (answered) {
-            if (!read_located(operation, item, operation.located[item - operation.located_at])) return locate(operation);
+            if (!read_located(operation, item, operation.located[item - operation.located_at]))
+                return locate(operation);
         } else if (follow || !read_local(operation, item)) {
             return locate(operation);
         }
@@ -194,7 +210,8 @@ void OpRunner::load_or_view(Operation& operation) {
 /** A list is one request: its blocks are used deepest first, root last. */
 void OpRunner::tell_uses(Operation& operation) {
     if (operation.uses.empty()) return;
-    touch_chain(*operation.mapped, operation.uses.data(), static_cast<uint32_t>(operation.uses.size()), operation.op.flags >> 12 & 3);
+    touch_chain(*operation.mapped, operation.uses.data(),
+                static_cast<uint32_t>(operation.uses.size()), operation.op.flags >> 12 & 3);
     operation.uses.clear();
 }
 
@@ -204,7 +221,8 @@ bool OpRunner::read_local(Operation& operation, uint32_t item) {
     uint64_t now = fabric::boot_time();
     if (!served(mapped, now)) return false;
     bool view = operation.op.kind == WEFT_OP_VIEW;
-    uint32_t cell = view ? mapped.cells().take(thread_hint()) : mapped.cells().take_for_load(thread_hint());
+    uint32_t cell =
+        view ? mapped.cells().take(thread_hint()) : mapped.cells().take_for_load(thread_hint());
     if (cell == Cells::kNone) {
         if (!view) return false;
         item_done(operation, item, -WEFT_EQUOTA, 0);
@@ -213,7 +231,8 @@ bool OpRunner::read_local(Operation& operation, uint32_t item) {
     }
     Key key = key_of(operation, item);
     Found found;
-    bool hit = mapped.reader().hold(key, hash_key(key), mapped.version(), now, mapped.cells().word(cell), found) == Look::hit &&
+    bool hit = mapped.reader().hold(key, hash_key(key), mapped.version(), now,
+                                    mapped.cells().word(cell), found) == Look::hit &&
                mapped.has_segment(found.segment);
     if (!hit) {
         mapped.cells().give(cell);
@@ -226,7 +245,10 @@ bool OpRunner::read_local(Operation& operation, uint32_t item) {
     uint64_t moved = 0;
     int32_t status = copy_out(operation, item, found, false, moved);
     mapped.cells().give(cell);
-    item_done(operation, item, status, status == -WEFT_ERANGE ? moved : mapped.config().bytes_of(operation.op.part, found.size), WEFT_IN_DRAM);
+    item_done(
+        operation, item, status,
+        status == -WEFT_ERANGE ? moved : mapped.config().bytes_of(operation.op.part, found.size),
+        WEFT_IN_DRAM);
     return true;
 }
 
@@ -239,10 +261,12 @@ bool OpRunner::read_located(Operation& operation, uint32_t item, const ReplyItem
         return true;
     }
     bool view = operation.op.kind == WEFT_OP_VIEW;
-    uint32_t cell = view ? mapped.cells().take(thread_hint()) : mapped.cells().take_for_load(thread_hint());
+    uint32_t cell =
+        view ? mapped.cells().take(thread_hint()) : mapped.cells().take_for_load(thread_hint());
     if (cell == Cells::kNone) {
         item_done(operation, item, -WEFT_EQUOTA, 0);
-        operation.story = view ? "the limit of views is reached" : "64 loads are under way in this process";
+        operation.story =
+            view ? "the limit of views is reached" : "64 loads are under way in this process";
         return true;
     }
     Found found;
@@ -254,7 +278,8 @@ bool OpRunner::read_located(Operation& operation, uint32_t item, const ReplyItem
         operation.located.clear();
         return false;
     }
-    if (tentative) found.size = mapped.config().any_size() ? where.value : mapped.config().block_bytes();
+    if (tentative)
+        found.size = mapped.config().any_size() ? where.value : mapped.config().block_bytes();
     if (!mapped.has_segment(found.segment)) {
         mapped.cells().give(cell);
         mapped.count_miss(WEFT_MISS_UNREACHABLE);
@@ -268,22 +293,26 @@ bool OpRunner::read_located(Operation& operation, uint32_t item, const ReplyItem
     uint64_t moved = 0;
     int32_t status = copy_out(operation, item, found, tentative, moved);
     mapped.cells().give(cell);
-    uint64_t bytes = status == -WEFT_ERANGE  ? moved
-                     : status == -WEFT_EMISS ? uint64_t{WEFT_MISS_PARTIAL}
-                                             : mapped.config().bytes_of(operation.op.part, found.size);
+    uint64_t bytes = status == -WEFT_ERANGE ? moved
+                     : status == -WEFT_EMISS
+                         ? uint64_t{WEFT_MISS_PARTIAL}
+                         : mapped.config().bytes_of(operation.op.part, found.size);
     item_done(operation, item, status, bytes, WEFT_IN_DRAM);
     return true;
 }
 
-/** Copies the bytes of a held slot into the op's memory. moved: bytes; with ERANGE the bytes it would take. */
-int32_t OpRunner::copy_out(Operation& operation, uint32_t item, const Found& found, bool tentative, uint64_t& moved) {
+/** Copies the bytes of a held slot into the op's memory. moved: bytes; with ERANGE the bytes it
+ * would take. */
+int32_t OpRunner::copy_out(Operation& operation, uint32_t item, const Found& found, bool tentative,
+                           uint64_t& moved) {
     const weft_op& op = operation.op;
     Mapped& mapped = *operation.mapped;
     uint64_t part_bytes = mapped.config().bytes_of(op.part, found.size);
     uint64_t wanted = size_of(operation, item);
     moved = part_bytes;
     if (op.start > part_bytes) return -WEFT_ERANGE;
-    uint64_t bytes = wanted == 0 ? part_bytes - op.start : std::min<uint64_t>(wanted, part_bytes - op.start);
+    uint64_t bytes =
+        wanted == 0 ? part_bytes - op.start : std::min<uint64_t>(wanted, part_bytes - op.start);
     if (wanted == 0 && operation.region->everything) return -WEFT_EINVAL;
     std::byte* to = memory_of(operation, item, bytes);
     moved = bytes;
@@ -311,7 +340,8 @@ int32_t OpRunner::copy_out(Operation& operation, uint32_t item, const Found& fou
         operation.detail = WEFT_IN_DRAM;
     }
     mapped.count_hits(1, bytes);
-    if (op.part == 0 && op.start == 0 && !tentative) operation.uses.emplace_back(found.slot, found.parent_known);
+    if (op.part == 0 && op.start == 0 && !tentative)
+        operation.uses.emplace_back(found.slot, found.parent_known);
     return 0;
 }
 
@@ -326,7 +356,9 @@ void OpRunner::take_view(Operation& operation, uint32_t item, uint32_t cell, con
         if (!right) {
             mapped.cells().give(cell);
             item_done(operation, item, checksum == 0 ? -WEFT_ENOTSUP : -WEFT_ECORRUPT, 0);
-            if (checksum != 0) store_.link_->run(operation.mapped, request_for(operation, Verb::remove, item, 1), [](Reply&&) {});
+            if (checksum != 0)
+                store_.link_->run(operation.mapped, request_for(operation, Verb::remove, item, 1),
+                                  [](Reply&&) {});
             return;
         }
     }
@@ -342,7 +374,8 @@ void OpRunner::take_view(Operation& operation, uint32_t item, uint32_t cell, con
         operation.detail = static_cast<uint32_t>(bytes);
     }
     mapped.count_hits(1, bytes);
-    if (op.part == 0 && (found.gen & 1) == 0) operation.uses.emplace_back(found.slot, found.parent_known);
+    if (op.part == 0 && (found.gen & 1) == 0)
+        operation.uses.emplace_back(found.slot, found.parent_known);
 }
 
 void OpRunner::locate(Operation& operation) {
@@ -353,7 +386,8 @@ void OpRunner::locate(Operation& operation) {
 }
 
 void OpRunner::located(Operation& operation, Reply&& reply) {
-    if (reply.status < 0 && reply.items.size() == 0) return fail(operation, -reply.status, reply.message);
+    if (reply.status < 0 && reply.items.size() == 0)
+        return fail(operation, -reply.status, reply.message);
     operation.located = std::move(reply.items);
     operation.located_at = operation.next;
     // The copying thread, or a thread that only looks: VIEW copies nothing.
@@ -372,25 +406,33 @@ void OpRunner::match(Operation& operation) {
     bool local = (operation.op.flags & (WEFT_PIN | WEFT_FOLLOW)) == 0;
     uint64_t now = fabric::boot_time();
     if (reader.floor() > mapped.version()) {
-        return fail(operation, WEFT_EFENCED, "the namespace has advanced beyond this version: open it anew");
+        return fail(operation, WEFT_EFENCED,
+                    "the namespace has advanced beyond this version: open it anew");
     }
     if (local && served(mapped, now)) {
         uint32_t first = operation.next;
-        look_ahead(reader, operation.items + first, operation.count - first, [&](uint32_t i, uint64_t hash) {
-            Found found;
-            Key key = key_of(operation, first + i);
-            if (reader.look(key, hash, mapped.version(), now, found) != Look::hit) return false;
-            if (each) item_done(operation, first + i, 0, mapped.config().bytes_of(operation.op.part, found.size), WEFT_IN_DRAM);
-            operation.next++;
-            return true;
-        });
+        look_ahead(reader, operation.items + first, operation.count - first,
+                   [&](uint32_t i, uint64_t hash) {
+                       Found found;
+                       Key key = key_of(operation, first + i);
+                       if (reader.look(key, hash, mapped.version(), now, found) != Look::hit)
+                           return false;
+                       if (each)
+                           item_done(operation, first + i, 0,
+                                     mapped.config().bytes_of(operation.op.part, found.size),
+                                     WEFT_IN_DRAM);
+                       operation.next++;
+                       return true;
+                   });
         operation.lead = operation.next;
     }
     if (operation.next == operation.count) {
         operation.value = operation.lead;
         return finish(operation);
     }
-    ask(operation, request_for(operation, Verb::match, operation.next, operation.count - operation.next), &OpRunner::matched);
+    ask(operation,
+        request_for(operation, Verb::match, operation.next, operation.count - operation.next),
+        &OpRunner::matched);
 }
 
 void OpRunner::matched(Operation& operation, Reply&& reply) {

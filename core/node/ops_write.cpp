@@ -1,5 +1,6 @@
-// SAVE, RESERVE, COMMIT and ABORT. A whole block of one part is filled into a stock slot and published by one call for up to 64
-// blocks; a part or a range of a block reserves first, so that all of it lies in one slot (protocols 4).
+// SAVE, RESERVE, COMMIT and ABORT. A whole block of one part is filled into a stock slot and
+// published by one call for up to 64 blocks; a part or a range of a block reserves first, so that
+// all of it lies in one slot (protocols 4).
 #include <algorithm>
 
 #include "core/node/ops.h"
@@ -35,7 +36,10 @@ bool OpRunner::check_sizes(Operation& operation) {
         uint64_t size = size_of(operation, i);
         bool reserve = op.kind == WEFT_OP_RESERVE;
         if (size == 0 && (config.any_size() || (!reserve && operation.region->everything))) {
-            fail(operation, WEFT_EINVAL, "a size is needed: the namespace's parts have any size, or the region is all memory", offsetof(weft_op, size));
+            fail(operation, WEFT_EINVAL,
+                 "a size is needed: the namespace's parts have any size, or the region is all "
+                 "memory",
+                 offsetof(weft_op, size));
             return false;
         }
         uint64_t part_bytes = config.part_bytes[op.part];
@@ -51,14 +55,17 @@ bool OpRunner::check_sizes(Operation& operation) {
 void OpRunner::save(Operation& operation) {
     Mapped& mapped = *operation.mapped;
     if (mapped.reader().floor() > mapped.version()) {
-        return fail(operation, WEFT_EFENCED, "the namespace has advanced beyond this version: open it anew");
+        return fail(operation, WEFT_EFENCED,
+                    "the namespace has advanced beyond this version: open it anew");
     }
     if (operation.located_at == 0 && !check_sizes(operation)) return;
     operation.located_at = 1;  // checked
     if (wants_ranges(operation)) return save_ranges(operation);
     if (stopped(operation)) cancel_rest(operation, operation.next);
     if (operation.next >= operation.count) return finish(operation);
-    if (over(operation)) return fail(operation, operation.cancel ? WEFT_ECANCELED : WEFT_ETIMEOUT, "the op's time is over");
+    if (over(operation))
+        return fail(operation, operation.cancel ? WEFT_ECANCELED : WEFT_ETIMEOUT,
+                    "the op's time is over");
     if (save_batch(operation)) return;
     // No stock: ask for some. Where there can be none, blocks are reserved one by one.
     Request request;
@@ -71,9 +78,11 @@ void OpRunner::save(Operation& operation) {
 }
 
 void OpRunner::stocked(Operation& operation, Reply&& reply) {
-    for (const ReplyItem& slot : reply.stock) operation.space->give_stock(operation.mapped.get(), slot);
+    for (const ReplyItem& slot : reply.stock)
+        operation.space->give_stock(operation.mapped.get(), slot);
     if (!reply.stock.empty()) return queue(operation);
-    int32_t status = reply.status != 0 ? reply.status : (reply.items.empty() ? 0 : reply.items[0].status);
+    int32_t status =
+        reply.status != 0 ? reply.status : (reply.items.empty() ? 0 : reply.items[0].status);
     if (status != 0 && status != -WEFT_EQUOTA) return fail(operation, -status, reply.message);
     save_ranges(operation);
 }
@@ -90,10 +99,12 @@ bool OpRunner::save_batch(Operation& operation) {
     bool ended = false;
     for (; item < operation.count && request.items.size() < kPublishAtOnce && !ended; item++) {
         Key key = key_of(operation, item);
-        uint64_t size = size_of(operation, item) != 0 ? size_of(operation, item) : config.block_bytes();
+        uint64_t size =
+            size_of(operation, item) != 0 ? size_of(operation, item) : config.block_bytes();
         Found found;
-        bool there = !replace && !mapped.gone.load() && mapped.reader().serves(now) &&
-                     mapped.reader().look(key, hash_key(key), mapped.version(), now, found) == Look::hit;
+        bool there =
+            !replace && !mapped.gone.load() && mapped.reader().serves(now) &&
+            mapped.reader().look(key, hash_key(key), mapped.version(), now, found) == Look::hit;
         // One request is of one size class, and its items follow each other in the list.
         if (there && !request.items.empty()) break;
         if (there) {
@@ -112,7 +123,8 @@ bool OpRunner::save_batch(Operation& operation) {
         }
         ReplyItem slot;
         if (!operation.space->take_stock(class_bytes, slot)) break;
-        std::byte* to = mapped.write_address(static_cast<uint32_t>(slot.place >> 32), static_cast<uint32_t>(slot.place), 0);
+        std::byte* to = mapped.write_address(static_cast<uint32_t>(slot.place >> 32),
+                                             static_cast<uint32_t>(slot.place), 0);
         uint64_t checksum = 0;
         for (uint64_t at = 0; at < size; at += kCopyPiece) {
             if (at > 0 && over(operation)) {
@@ -120,7 +132,8 @@ bool OpRunner::save_batch(Operation& operation) {
                 ended = true;
                 break;
             }
-            checksum += fabric::copy_and_hash(to + at, from + at, std::min(kCopyPiece, size - at), at / kWholeChunks);
+            checksum += fabric::copy_and_hash(to + at, from + at, std::min(kCopyPiece, size - at),
+                                              at / kWholeChunks);
         }
         if (ended) break;
         request.items.push_back({key, size, slot.slot, checksum});
@@ -128,7 +141,9 @@ bool OpRunner::save_batch(Operation& operation) {
     }
     if (request.items.empty() && operation.next >= operation.count) return finish(operation), true;
     if (request.items.empty() && ended) {
-        return fail(operation, operation.cancel ? WEFT_ECANCELED : WEFT_ETIMEOUT, "the op's time is over"), true;
+        return fail(operation, operation.cancel ? WEFT_ECANCELED : WEFT_ETIMEOUT,
+                    "the op's time is over"),
+               true;
     }
     if (request.items.empty()) return false;
     ask(operation, std::move(request), &OpRunner::published);
@@ -141,7 +156,8 @@ void OpRunner::published(Operation& operation, Reply&& reply) {
         uint64_t size = size_of(operation, operation.next + i);
         if (size == 0) size = operation.mapped->config().block_bytes();
         // What was not published is still the process's own.
-        if (item.status != 0) operation.space->give_stock(operation.mapped.get(), operation.pieces[i]);
+        if (item.status != 0)
+            operation.space->give_stock(operation.mapped.get(), operation.pieces[i]);
         uint64_t bytes = item.status == -WEFT_EMISS ? item.value : size;
         item_done(operation, operation.next + i, item.status, bytes);
         if (!is_list(operation) && item.status == 0) {
@@ -149,7 +165,8 @@ void OpRunner::published(Operation& operation, Reply&& reply) {
             operation.detail = 1;
         }
     }
-    for (const ReplyItem& slot : reply.stock) operation.space->give_stock(operation.mapped.get(), slot);
+    for (const ReplyItem& slot : reply.stock)
+        operation.space->give_stock(operation.mapped.get(), slot);
     operation.next += static_cast<uint32_t>(operation.pieces.size());
     operation.pieces.clear();
     if (operation.failed) operation.story = reply.message;
@@ -168,7 +185,8 @@ void OpRunner::save_ranges(Operation& operation) {
 }
 
 void OpRunner::ranges_reserved(Operation& operation, Reply&& reply) {
-    if (reply.status < 0 && reply.items.empty()) return fail(operation, -reply.status, reply.message);
+    if (reply.status < 0 && reply.items.empty())
+        return fail(operation, -reply.status, reply.message);
     operation.pieces = std::move(reply.items);
     operation.reservation = reply.handle;
     if (reply.handle != 0) {
@@ -177,7 +195,8 @@ void OpRunner::ranges_reserved(Operation& operation, Reply&& reply) {
         return queue(operation);
     }
     for (uint32_t i = 0; i < operation.pieces.size(); i++) {
-        item_done(operation, operation.next + i, operation.pieces[i].status, operation.pieces[i].value);
+        item_done(operation, operation.next + i, operation.pieces[i].status,
+                  operation.pieces[i].value);
     }
     operation.next += static_cast<uint32_t>(operation.pieces.size());
     operation.pieces.clear();
@@ -188,28 +207,34 @@ void OpRunner::ranges_reserved(Operation& operation, Reply&& reply) {
     save_ranges(operation);
 }
 
-void OpRunner::range_item(Operation& operation, uint32_t item, const ReplyItem& piece, Request& commit) {
+void OpRunner::range_item(Operation& operation, uint32_t item, const ReplyItem& piece,
+                          Request& commit) {
     const weft_op& op = operation.op;
     Mapped& mapped = *operation.mapped;
     uint64_t part_bytes = piece.value;
-    uint64_t bytes = size_of(operation, item) != 0 ? size_of(operation, item) : part_bytes - op.start;
+    uint64_t bytes =
+        size_of(operation, item) != 0 ? size_of(operation, item) : part_bytes - op.start;
     std::byte* from = memory_of(operation, item, bytes);
-    std::byte* to = mapped.write_address(static_cast<uint32_t>(piece.place >> 32), static_cast<uint32_t>(piece.place), op.part);
+    std::byte* to = mapped.write_address(static_cast<uint32_t>(piece.place >> 32),
+                                         static_cast<uint32_t>(piece.place), op.part);
     if (from == nullptr || to == nullptr) {
         commit.verb = Verb::abort;
         return item_done(operation, item, from == nullptr ? -WEFT_ERANGE : -WEFT_EPEER, bytes);
     }
     // A range that is not of whole chunks has no checksum of its own.
-    bool whole = op.start % kWholeChunks == 0 && (bytes % kWholeChunks == 0 || op.start + bytes == part_bytes);
+    bool whole = op.start % kWholeChunks == 0 &&
+                 (bytes % kWholeChunks == 0 || op.start + bytes == part_bytes);
     uint64_t checksum = 0;
     for (uint64_t at = 0; at < bytes; at += kCopyPiece) {
         if (at > 0 && over(operation)) {
             commit.verb = Verb::abort;
-            return item_done(operation, item, operation.cancel ? -WEFT_ECANCELED : -WEFT_ETIMEOUT, 0);
+            return item_done(operation, item, operation.cancel ? -WEFT_ECANCELED : -WEFT_ETIMEOUT,
+                             0);
         }
         uint64_t size = std::min(kCopyPiece, bytes - at);
         if (whole) {
-            checksum += fabric::copy_and_hash(to + op.start + at, from + at, size, (op.start + at) / kWholeChunks);
+            checksum += fabric::copy_and_hash(to + op.start + at, from + at, size,
+                                              (op.start + at) / kWholeChunks);
         } else {
             fabric::copy(to + op.start + at, from + at, size);
         }
@@ -222,7 +247,8 @@ void OpRunner::fill_ranges(Operation& operation) {
     commit.number = operation.reservation;
     commit.flags &= ~static_cast<uint32_t>(WEFT_MORE);
     for (uint32_t i = 0; i < operation.pieces.size() && commit.verb == Verb::commit; i++) {
-        if (operation.pieces[i].status == 0) range_item(operation, operation.next + i, operation.pieces[i], commit);
+        if (operation.pieces[i].status == 0)
+            range_item(operation, operation.next + i, operation.pieces[i], commit);
     }
     if (commit.verb == Verb::abort) commit.items.clear();
     ask(operation, std::move(commit), &OpRunner::ranges_committed);
@@ -240,10 +266,12 @@ void OpRunner::ranges_committed(Operation& operation, Reply&& reply) {
         if (status == 0) {
             const ReplyItem* end = joined < reply.items.size() ? &reply.items[joined] : nullptr;
             joined++;
-            if (operation.failed && end == nullptr) continue;  // aborted: the failed item has been noted
+            if (operation.failed && end == nullptr)
+                continue;  // aborted: the failed item has been noted
             status = end != nullptr ? end->status : reply.status;
             if (!is_list(operation) && status == 0) {
-                operation.value = size_of(operation, 0) != 0 ? size_of(operation, 0) : bytes - operation.op.start;
+                operation.value =
+                    size_of(operation, 0) != 0 ? size_of(operation, 0) : bytes - operation.op.start;
                 operation.detail = end != nullptr ? static_cast<uint32_t>(end->value) : 0;
             }
         }
@@ -259,7 +287,8 @@ void OpRunner::ranges_committed(Operation& operation, Reply&& reply) {
 
 /** RESERVE: the parts are open for writing in place. */
 void OpRunner::reserved(Operation& operation, Reply&& reply) {
-    if (reply.status < 0 && reply.items.empty()) return fail(operation, -reply.status, reply.message);
+    if (reply.status < 0 && reply.items.empty())
+        return fail(operation, -reply.status, reply.message);
     const weft_op& op = operation.op;
     if (reply.handle != 0) {
         operation.mapped->reservations.fetch_add(1);
@@ -272,7 +301,8 @@ void OpRunner::reserved(Operation& operation, Reply&& reply) {
         int32_t status = piece.status;
         std::byte* address = nullptr;
         if (status == 0) {
-            address = operation.mapped->write_address(static_cast<uint32_t>(piece.place >> 32), static_cast<uint32_t>(piece.place), op.part);
+            address = operation.mapped->write_address(static_cast<uint32_t>(piece.place >> 32),
+                                                      static_cast<uint32_t>(piece.place), op.part);
             if (address == nullptr) status = -WEFT_EPEER;
         }
         uint64_t handle = operation.handle;
@@ -308,7 +338,8 @@ void OpRunner::committed(Operation& operation, Reply&& reply) {
 
 /** ABORT by key, REMOVE, TOUCH with an expiry: an answer an item. */
 void OpRunner::settled(Operation& operation, Reply&& reply) {
-    if (reply.status < 0 && reply.items.empty()) return fail(operation, -reply.status, reply.message);
+    if (reply.status < 0 && reply.items.empty())
+        return fail(operation, -reply.status, reply.message);
     uint32_t first = operation.next;
     for (uint32_t i = 0; i < reply.items.size(); i++) {
         if (stopped(operation)) {
@@ -324,7 +355,8 @@ void OpRunner::touch_op(Operation& operation) {
     const weft_op& op = operation.op;
     Mapped& mapped = *operation.mapped;
     if (mapped.reader().floor() > mapped.version()) {
-        return fail(operation, WEFT_EFENCED, "the namespace has advanced beyond this version: open it anew");
+        return fail(operation, WEFT_EFENCED,
+                    "the namespace has advanced beyond this version: open it anew");
     }
     uint64_t now = fabric::boot_time();
     bool local = op.ttl_s == 0 && !mapped.gone.load() && mapped.reader().serves(now);
@@ -338,12 +370,15 @@ void OpRunner::touch_op(Operation& operation) {
     }
     tell_uses(operation);
     if (operation.next == operation.count) return finish(operation);
-    ask(operation, request_for(operation, Verb::touch, operation.next, operation.count - operation.next), &OpRunner::settled);
+    ask(operation,
+        request_for(operation, Verb::touch, operation.next, operation.count - operation.next),
+        &OpRunner::settled);
 }
 
 void OpRunner::waited(Operation& operation, Reply&& reply) {
     if ((operation.op.flags & WEFT_CLAIM) == 0) {
-        if (reply.status < 0 && reply.items.empty()) return fail(operation, -reply.status, reply.message);
+        if (reply.status < 0 && reply.items.empty())
+            return fail(operation, -reply.status, reply.message);
         uint32_t first = operation.next;
         for (uint32_t i = 0; i < reply.items.size(); i++) {
             item_done(operation, first + i, reply.items[i].status, reply.items[i].value);

@@ -1,4 +1,5 @@
-// The ring of events and its two ways to be waited for: a condition variable in reap, an eventfd for who polls.
+// The ring of events and its two ways to be waited for: a condition variable in reap, an eventfd
+// for who polls.
 #include "core/node/queue.h"
 
 #include <sys/eventfd.h>
@@ -9,7 +10,11 @@
 namespace weft {
 
 Queue::Queue(uint32_t depth, uint64_t inline_bytes, uint32_t priority)
-    : depth_(depth), inline_bytes_(inline_bytes), priority_(priority), operations_(depth + kCancelExtra), events_(depth + kCancelExtra) {
+    : depth_(depth),
+      inline_bytes_(inline_bytes),
+      priority_(priority),
+      operations_(depth + kCancelExtra),
+      events_(depth + kCancelExtra) {
     for (uint32_t i = depth + kCancelExtra; i > 0; i--) free_.push_back(i - 1);
     for (Operation& operation : operations_) operation.queue = this;
 }
@@ -37,7 +42,8 @@ void Queue::signal() {
     ready_.notify_one();
     if (!event_fd_.valid()) return;
     uint64_t one = 1;
-    if (write(event_fd_.get(), &one, sizeof one) < 0) return;  // full means readable, which is all that is wanted
+    if (write(event_fd_.get(), &one, sizeof one) < 0)
+        return;  // full means readable, which is all that is wanted
 }
 
 int32_t Queue::reap(weft_event* events, uint32_t capacity, int32_t timeout_ms) {
@@ -68,7 +74,8 @@ int32_t Queue::reap(weft_event* events, uint32_t capacity, int32_t timeout_ms) {
 int32_t Queue::fd() {
     std::lock_guard<std::mutex> guard(lock_);
     if (!event_fd_.valid()) {
-        event_fd_ = fabric::Descriptor(eventfd(events_count_ > 0 ? 1 : 0, EFD_CLOEXEC | EFD_NONBLOCK));
+        event_fd_ =
+            fabric::Descriptor(eventfd(events_count_ > 0 ? 1 : 0, EFD_CLOEXEC | EFD_NONBLOCK));
         if (!event_fd_.valid()) return -WEFT_ENOMEM;
     }
     return event_fd_.get();

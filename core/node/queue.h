@@ -1,8 +1,9 @@
 // A completion queue: ops that were taken, and the events of those that ended.
 //
-// Invariants: every op taken ends in exactly one event, also when the queue closes; all memory is taken at open; an operation is
-// owned by whoever moved its state to running, and only the owner touches the memory that the op names, so an event is not
-// given out while anybody still may. Any thread submits; one at a time reaps.
+// Invariants: every op taken ends in exactly one event, also when the queue closes; all memory is
+// taken at open; an operation is owned by whoever moved its state to running, and only the owner
+// touches the memory that the op names, so an event is not given out while anybody still may. Any
+// thread submits; one at a time reaps.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -27,7 +28,8 @@ enum class Stage : uint8_t { idle, queued, waiting, running };
 
 /** One op under way. Fields that are not atomic belong to the owner. */
 struct Operation {
-    // Generation in the upper bits, Stage in the lowest 8. A late reply carries the value that it expects.
+    // Generation in the upper bits, Stage in the lowest 8. A late reply carries the value that it
+    // expects.
     std::atomic<uint64_t> state{0};
     std::atomic<bool> cancel{false};
     std::atomic<uint64_t> deadline{0};
@@ -40,25 +42,27 @@ struct Operation {
     weft_item* items = nullptr;
     uint32_t count = 0;  // items, or 1
 
-    uint32_t next = 0;       // first item not done
-    uint32_t lead = 0;       // items done from the first on, while none failed
-    bool failed = false;     // some item has
-    int32_t status = 0;      // the first failed item's
+    uint32_t next = 0;    // first item not done
+    uint32_t lead = 0;    // items done from the first on, while none failed
+    bool failed = false;  // some item has
+    int32_t status = 0;   // the first failed item's
     uint32_t detail = 0;
-    uint64_t value = 0;      // what a single block's event says
+    uint64_t value = 0;  // what a single block's event says
     uint64_t handle = 0;
-    std::string story;       // its room is kept
+    std::string story;                   // its room is kept
     uint32_t first_cell = Cells::kNone;  // a VIEW's
     uint32_t last_cell = Cells::kNone;
     uint32_t viewed = 0;
     uint32_t view_number = 0;  // which of the space's incarnations its cells are of
-    std::shared_ptr<Mapped> mapped;  // shared with the space: what the op's slots and cells belong to
+    std::shared_ptr<Mapped>
+        mapped;  // shared with the space: what the op's slots and cells belong to
     std::vector<ReplyItem> located;  // the node's answers for the items from located_at on
     uint32_t located_at = 0;
-    uint64_t reservation = 0;        // of a SAVE of ranges, under way
-    std::vector<ReplyItem> pieces;   // where these ranges go
-    std::vector<std::pair<uint32_t, bool>> uses;  // slots read, and whether their parents are known: told at the end
-    weft_item single{};              // the item of an op that is no list
+    uint64_t reservation = 0;       // of a SAVE of ranges, under way
+    std::vector<ReplyItem> pieces;  // where these ranges go
+    std::vector<std::pair<uint32_t, bool>>
+        uses;            // slots read, and whether their parents are known: told at the end
+    weft_item single{};  // the item of an op that is no list
 };
 
 class Queue {

@@ -37,7 +37,7 @@ Failure failure_of(rpc::Failure::Reader in) { return {in.getCode(), in.getMessag
 
 kj::Promise<fabric::Descriptor> descriptor_of(rpc::File::Client file) {
     kj::Maybe<int> fd = co_await file.getFd();
-    KJ_IF_MAYBE(number, fd) co_return fabric::Descriptor(dup(*number));
+    KJ_IF_MAYBE (number, fd) co_return fabric::Descriptor(dup(*number));
     co_return fabric::Descriptor();
 }
 
@@ -65,18 +65,24 @@ struct Waiting {
 class RemoteLink final : public Link {
   public:
     RemoteLink(std::string path, std::string token, LinkEvents& events, const fabric::Log& log)
-        : path_(std::move(path)), token_(std::move(token)), events_(events), log_(log), memory_(fabric::system_memory()) {
-        if (getrandom(&instance_, sizeof instance_, 0) != sizeof instance_) instance_ = fabric::boot_time();
+        : path_(std::move(path)),
+          token_(std::move(token)),
+          events_(events),
+          log_(log),
+          memory_(fabric::system_memory()) {
+        if (getrandom(&instance_, sizeof instance_, 0) != sizeof instance_)
+            instance_ = fabric::boot_time();
         pidfd_ = fabric::Descriptor(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
     }
     ~RemoteLink() noexcept override { loop_.stop(); }
     Status start(uint64_t timeout_ns);
 
-    Result<std::shared_ptr<Mapped>> open(const std::string& name, const std::string& options, uint64_t floor_known,
-                                         uint64_t deadline) override;
+    Result<std::shared_ptr<Mapped>> open(const std::string& name, const std::string& options,
+                                         uint64_t floor_known, uint64_t deadline) override;
     Status close(const std::shared_ptr<Mapped>& mapped, uint64_t deadline) override;
     void run(const std::shared_ptr<Mapped>& mapped, Request&& request, Done done) override;
-    Result<std::string> query(const std::shared_ptr<Mapped>& mapped, const std::string& words, uint64_t deadline) override;
+    Result<std::string> query(const std::shared_ptr<Mapped>& mapped, const std::string& words,
+                              uint64_t deadline) override;
     void release(uint64_t handle) override;
     std::string about() const override { return "client of unix:" + path_; }
 
@@ -91,9 +97,12 @@ class RemoteLink final : public Link {
     kj::Promise<void> connect_once(kj::AsyncIoContext& io, Connection& connection);
     kj::Promise<void> reopen_all();
     kj::Promise<bool> try_resume(OpenSpace& space);
-    kj::Promise<Result<std::shared_ptr<Mapped>>> open_now(std::string name, std::string options, uint64_t floor_known);
-    kj::Promise<bool> add_segment(std::shared_ptr<Mapped> mapped, rpc::Segment::Reader segment, bool populate);
-    kj::Promise<void> run_now(std::shared_ptr<Mapped> mapped, Request request, std::shared_ptr<Done> done);
+    kj::Promise<Result<std::shared_ptr<Mapped>>> open_now(std::string name, std::string options,
+                                                          uint64_t floor_known);
+    kj::Promise<bool> add_segment(std::shared_ptr<Mapped> mapped, rpc::Segment::Reader segment,
+                                  bool populate);
+    kj::Promise<void> run_now(std::shared_ptr<Mapped> mapped, Request request,
+                              std::shared_ptr<Done> done);
     kj::Promise<void> need_segments(OpenSpace& space, const Reply& reply);
     OpenSpace* find(const std::shared_ptr<Mapped>& mapped);
     void lose();
@@ -110,7 +119,8 @@ class RemoteLink final : public Link {
     uint64_t instance_ = 0;
     fabric::Descriptor pidfd_;
     // The rest belongs to the loop's thread.
-    std::map<uint64_t, std::shared_ptr<OpenSpace>> spaces_;  // by opening; shared with calls under way
+    std::map<uint64_t, std::shared_ptr<OpenSpace>>
+        spaces_;  // by opening; shared with calls under way
     kj::Maybe<rpc::Session::Client> session_;
     kj::Maybe<kj::Own<kj::TaskSet>> tasks_;
     std::shared_ptr<Waiting<Nothing>> first_login_;  // shared with the opener
@@ -130,7 +140,8 @@ class RemoteLink::Callbacks final : public rpc::Process::Server {
     }
     kj::Promise<void> dropSegment(DropSegmentContext context) override {
         auto found = link_.spaces_.find(context.getParams().getOpening());
-        if (found != link_.spaces_.end()) found->second->mapped->drop_segment(context.getParams().getId());
+        if (found != link_.spaces_.end())
+            found->second->mapped->drop_segment(context.getParams().getId());
         return kj::READY_NOW;
     }
 
@@ -144,16 +155,18 @@ class DropErrors final : public kj::TaskSet::ErrorHandler {
 };
 
 void RemoteLink::spawn(kj::Promise<void> promise) {
-    KJ_IF_MAYBE(tasks, tasks_) (*tasks)->add(kj::mv(promise));
+    KJ_IF_MAYBE (tasks, tasks_) (*tasks)->add(kj::mv(promise));
 }
 
 OpenSpace* RemoteLink::find(const std::shared_ptr<Mapped>& mapped) {
     auto found = spaces_.find(mapped->opening());
-    return found == spaces_.end() || found->second->mapped != mapped ? nullptr : found->second.get();
+    return found == spaces_.end() || found->second->mapped != mapped ? nullptr
+                                                                     : found->second.get();
 }
 
 Status RemoteLink::start(uint64_t timeout_ns) {
-    if (!pidfd_.valid()) return Failure{WEFT_ENOTSUP, std::string("pidfd_open: ") + strerror(errno)};
+    if (!pidfd_.valid())
+        return Failure{WEFT_ENOTSUP, std::string("pidfd_open: ") + strerror(errno)};
     first_login_ = std::make_shared<Waiting<Nothing>>();
     std::future<Result<Nothing>> result = first_login_->promise.get_future();
     loop_.start("weft-link", [this](kj::AsyncIoContext& io) { return live(io); });
@@ -185,7 +198,7 @@ kj::Promise<void> RemoteLink::live(kj::AsyncIoContext& io) {
         } catch (...) {
             failed = kj::getCaughtExceptionAsKj();
         }
-        KJ_IF_MAYBE(exception, failed) {
+        KJ_IF_MAYBE (exception, failed) {
             bool denied = exception->getType() == kj::Exception::Type::UNIMPLEMENTED;
             Failure failure{denied ? WEFT_EDENIED : WEFT_EPEER, exception->getDescription().cStr()};
             size_t code_at = failure.message.find('\x1f');
@@ -205,17 +218,19 @@ kj::Promise<void> RemoteLink::live(kj::AsyncIoContext& io) {
 kj::Promise<void> RemoteLink::connect_once(kj::AsyncIoContext& io, Connection& connection) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    KJ_REQUIRE(path_.size() < sizeof address.sun_path, "connect=: the path is too long", path_.c_str());
+    KJ_REQUIRE(path_.size() < sizeof address.sun_path, "connect=: the path is too long",
+               path_.c_str());
     path_.copy(address.sun_path, sizeof address.sun_path - 1);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0 || ::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
         std::string why = "connect=unix:" + path_ + ": " + strerror(errno);
         if (fd >= 0) ::close(fd);
-        kj::throwFatalException(kj::Exception(kj::Exception::Type::DISCONNECTED, __FILE__, __LINE__, kj::str(why.c_str())));
+        kj::throwFatalException(kj::Exception(kj::Exception::Type::DISCONNECTED, __FILE__, __LINE__,
+                                              kj::str(why.c_str())));
     }
     connection.stream = io.lowLevelProvider->wrapUnixSocketFd(kj::AutoCloseFd(fd));
-    connection.client = kj::heap<capnp::TwoPartyClient>(kj::downcast<kj::AsyncCapabilityStream>(*connection.stream),
-                                                        kDescriptorsPerMessage);
+    connection.client = kj::heap<capnp::TwoPartyClient>(
+        kj::downcast<kj::AsyncCapabilityStream>(*connection.stream), kDescriptorsPerMessage);
     auto request = connection.client->bootstrap().castAs<rpc::Node>().loginRequest();
     auto hello = request.initHello();
     hello.setProtocol(rpc::PROTOCOL_VERSION);
@@ -230,9 +245,11 @@ kj::Promise<void> RemoteLink::connect_once(kj::AsyncIoContext& io, Connection& c
     if (response.hasFailure()) {
         std::string text = response.getFailure().getMessage().cStr();
         text += '\x1f' + std::to_string(response.getFailure().getCode());
-        kj::throwFatalException(kj::Exception(kj::Exception::Type::FAILED, __FILE__, __LINE__, kj::str(text.c_str())));
+        kj::throwFatalException(
+            kj::Exception(kj::Exception::Type::FAILED, __FILE__, __LINE__, kj::str(text.c_str())));
     }
-    if (response.getWarning().size() > 0) log_.write(fabric::LogLevel::info, response.getWarning().cStr());
+    if (response.getWarning().size() > 0)
+        log_.write(fabric::LogLevel::info, response.getWarning().cStr());
     session_ = response.getSession();
 }
 
@@ -243,12 +260,14 @@ kj::Promise<void> RemoteLink::reopen_all() {
         if (co_await try_resume(*space)) continue;
         std::shared_ptr<Mapped> old = space->mapped;
         spaces_.erase(old->opening());
-        Result<std::shared_ptr<Mapped>> opened = co_await open_now(space->name, space->options, old->reader().floor());
+        Result<std::shared_ptr<Mapped>> opened =
+            co_await open_now(space->name, space->options, old->reader().floor());
         if (opened) {
             events_.reopened(old, *opened);
         } else {
             // It stays lost until the next connection; whoever uses it is told.
-            log_.write(fabric::LogLevel::warning, "namespace " + space->name + ": " + opened.failure().message);
+            log_.write(fabric::LogLevel::warning,
+                       "namespace " + space->name + ": " + opened.failure().message);
             space->capability = nullptr;
             spaces_[old->opening()] = space;
         }
@@ -275,10 +294,13 @@ void RemoteLink::lose() {
     events_.lost();
 }
 
-kj::Promise<Result<std::shared_ptr<Mapped>>> RemoteLink::open_now(std::string name, std::string options, uint64_t floor_known) {
+kj::Promise<Result<std::shared_ptr<Mapped>>> RemoteLink::open_now(std::string name,
+                                                                  std::string options,
+                                                                  uint64_t floor_known) {
     rpc::Session::Client* session = nullptr;
-    KJ_IF_MAYBE(live, session_) session = live;
-    if (session == nullptr) co_return Failure{WEFT_EPEER, "the node at unix:" + path_ + " cannot be reached"};
+    KJ_IF_MAYBE (live, session_) session = live;
+    if (session == nullptr)
+        co_return Failure{WEFT_EPEER, "the node at unix:" + path_ + " cannot be reached"};
     auto request = session->openRequest();
     request.setName(name);
     request.setOptions(options);
@@ -288,31 +310,40 @@ kj::Promise<Result<std::shared_ptr<Mapped>>> RemoteLink::open_now(std::string na
     auto opened = response.getOpened();
     fabric::Descriptor index_fd = co_await descriptor_of(opened.getIndex());
     fabric::Descriptor page_fd = co_await descriptor_of(opened.getPage());
-    if (!index_fd.valid() || !page_fd.valid()) co_return Failure{WEFT_ENOMEM, "namespace " + name + ": no descriptor left"};
+    if (!index_fd.valid() || !page_fd.valid())
+        co_return Failure{WEFT_ENOMEM, "namespace " + name + ": no descriptor left"};
     Result<uint64_t> index_size = fabric::file_size(index_fd);
     if (!index_size) co_return index_size.failure();
-    Result<fabric::Mapping> index = memory_->map(index_fd, *index_size, fabric::Access::read, false);
+    Result<fabric::Mapping> index =
+        memory_->map(index_fd, *index_size, fabric::Access::read, false);
     if (!index) co_return index.failure();
-    Result<fabric::Mapping> page = memory_->map(page_fd, sizeof(ReaderPage), fabric::Access::write, true);
+    Result<fabric::Mapping> page =
+        memory_->map(page_fd, sizeof(ReaderPage), fabric::Access::write, true);
     if (!page) co_return page.failure();
-    Result<NamespaceConfig> config = config_from_json(nlohmann::json::parse(opened.getConfig().cStr()));
+    Result<NamespaceConfig> config =
+        config_from_json(nlohmann::json::parse(opened.getConfig().cStr()));
     if (!config) co_return config.failure();
     struct Kept {
         fabric::Mapping index;
         fabric::Mapping page;
     };
-    auto kept = std::make_shared<Kept>(std::move(*index), std::move(*page));  // shared with the Mapped alone
-    auto mapped = std::make_shared<Mapped>(opened.getOpening(), *config, opened.getVersion(), kept->index.address(),
+    auto kept = std::make_shared<Kept>(std::move(*index),
+                                       std::move(*page));  // shared with the Mapped alone
+    auto mapped = std::make_shared<Mapped>(opened.getOpening(), *config, opened.getVersion(),
+                                           kept->index.address(),
                                            reinterpret_cast<ReaderPage*>(kept->page.address()));
     mapped->keeper = kept;
-    auto space = std::make_shared<OpenSpace>(name, options, mapped, opened.getSpace(), opened.getPopulate());
+    auto space =
+        std::make_shared<OpenSpace>(name, options, mapped, opened.getSpace(), opened.getPopulate());
     // Known before its segments are mapped: the node may push the next one at any time.
     spaces_[opened.getOpening()] = space;
-    for (auto segment : opened.getSegments()) co_await add_segment(mapped, segment, space->populate);
+    for (auto segment : opened.getSegments())
+        co_await add_segment(mapped, segment, space->populate);
     co_return mapped;
 }
 
-kj::Promise<bool> RemoteLink::add_segment(std::shared_ptr<Mapped> mapped, rpc::Segment::Reader segment, bool populate) {
+kj::Promise<bool> RemoteLink::add_segment(std::shared_ptr<Mapped> mapped,
+                                          rpc::Segment::Reader segment, bool populate) {
     uint32_t id = segment.getId();
     uint64_t slot_bytes = segment.getSlotBytes();
     uint64_t size = segment.getSize();
@@ -326,7 +357,8 @@ kj::Promise<bool> RemoteLink::add_segment(std::shared_ptr<Mapped> mapped, rpc::S
     if (!read) co_return false;
     fabric::Mapping write;
     if (writes) {
-        Result<fabric::Mapping> mapping = memory_->map(write_fd, size, fabric::Access::write, populate);
+        Result<fabric::Mapping> mapping =
+            memory_->map(write_fd, size, fabric::Access::write, populate);
         if (!mapping) co_return false;
         write = std::move(*mapping);
     }
@@ -334,13 +366,16 @@ kj::Promise<bool> RemoteLink::add_segment(std::shared_ptr<Mapped> mapped, rpc::S
     co_return true;
 }
 
-/** Before an answer that names slots is given out, their segments are mapped; a late one is asked for. */
+/** Before an answer that names slots is given out, their segments are mapped; a late one is asked
+ * for. */
 kj::Promise<void> RemoteLink::need_segments(OpenSpace& space, const Reply& reply) {
     std::set<uint32_t> lacking;
     for (const std::vector<ReplyItem>* items : {&reply.items, &reply.stock}) {
         for (const ReplyItem& item : *items) {
             auto id = static_cast<uint32_t>(item.place >> 32);
-            if (item.slot != kNoSlot && item.status >= 0 && item.gen != 0 && !space.mapped->has_segment(id)) lacking.insert(id);
+            if (item.slot != kNoSlot && item.status >= 0 && item.gen != 0 &&
+                !space.mapped->has_segment(id))
+                lacking.insert(id);
         }
     }
     std::shared_ptr<Mapped> mapped = space.mapped;
@@ -353,10 +388,12 @@ kj::Promise<void> RemoteLink::need_segments(OpenSpace& space, const Reply& reply
     }
 }
 
-kj::Promise<void> RemoteLink::run_now(std::shared_ptr<Mapped> mapped, Request request, std::shared_ptr<Done> done) {
+kj::Promise<void> RemoteLink::run_now(std::shared_ptr<Mapped> mapped, Request request,
+                                      std::shared_ptr<Done> done) {
     Reply reply;
     auto found = spaces_.find(mapped->opening());
-    std::shared_ptr<OpenSpace> space = found == spaces_.end() || found->second->mapped != mapped ? nullptr : found->second;
+    std::shared_ptr<OpenSpace> space =
+        found == spaces_.end() || found->second->mapped != mapped ? nullptr : found->second;
     reply.status = -WEFT_EPEER;
     if (space != nullptr && space->capability != nullptr) {
         try {
@@ -368,7 +405,9 @@ kj::Promise<void> RemoteLink::run_now(std::shared_ptr<Mapped> mapped, Request re
         } catch (...) {
             kj::Exception exception = kj::getCaughtExceptionAsKj();
             reply = Reply();
-            reply.status = exception.getType() == kj::Exception::Type::DISCONNECTED ? -WEFT_EPEER : -WEFT_EINTERNAL;
+            reply.status = exception.getType() == kj::Exception::Type::DISCONNECTED
+                               ? -WEFT_EPEER
+                               : -WEFT_EINTERNAL;
             reply.message = exception.getDescription().cStr();
         }
     } else {
@@ -381,7 +420,8 @@ kj::Promise<void> RemoteLink::run_now(std::shared_ptr<Mapped> mapped, Request re
 void RemoteLink::run(const std::shared_ptr<Mapped>& mapped, Request&& request, Done done) {
     auto kept = std::make_shared<Request>(std::move(request));  // std::function wants copies
     auto answer = std::make_shared<Done>(std::move(done));      // shared with the refusal below
-    bool posted = loop_.post([this, mapped, kept, answer] { spawn(run_now(mapped, std::move(*kept), answer)); });
+    bool posted = loop_.post(
+        [this, mapped, kept, answer] { spawn(run_now(mapped, std::move(*kept), answer)); });
     if (posted) return;
     Reply reply;
     reply.status = -WEFT_ECLOSED;
@@ -390,11 +430,14 @@ void RemoteLink::run(const std::shared_ptr<Mapped>& mapped, Request&& request, D
 
 template <typename T, typename F>
 Result<T> RemoteLink::call(uint64_t deadline, F start) {
-    auto waiting = std::make_shared<Waiting<T>>();  // shared with the work, which may outlive this wait
+    auto waiting =
+        std::make_shared<Waiting<T>>();  // shared with the work, which may outlive this wait
     std::future<Result<T>> result = waiting->promise.get_future();
     bool posted = loop_.post([this, waiting, start] {
         spawn(start(waiting).catch_([waiting](kj::Exception&& exception) {
-            waiting->answer(Failure{exception.getType() == kj::Exception::Type::DISCONNECTED ? WEFT_EPEER : WEFT_EINTERNAL,
+            waiting->answer(Failure{exception.getType() == kj::Exception::Type::DISCONNECTED
+                                        ? WEFT_EPEER
+                                        : WEFT_EINTERNAL,
                                     exception.getDescription().cStr()});
         }));
     });
@@ -407,69 +450,77 @@ Result<T> RemoteLink::call(uint64_t deadline, F start) {
     return result.get();
 }
 
-Result<std::shared_ptr<Mapped>> RemoteLink::open(const std::string& name, const std::string& options, uint64_t floor_known,
+Result<std::shared_ptr<Mapped>> RemoteLink::open(const std::string& name,
+                                                 const std::string& options, uint64_t floor_known,
                                                  uint64_t deadline) {
     using Waiter = std::shared_ptr<Waiting<std::shared_ptr<Mapped>>>;
-    return call<std::shared_ptr<Mapped>>(deadline, [this, name, options, floor_known](Waiter waiting) {
-        return open_now(name, options, floor_known).then([waiting](Result<std::shared_ptr<Mapped>>&& opened) {
-            waiting->answer(std::move(opened));
+    return call<std::shared_ptr<Mapped>>(
+        deadline, [this, name, options, floor_known](Waiter waiting) {
+            return open_now(name, options, floor_known)
+                .then([waiting](Result<std::shared_ptr<Mapped>>&& opened) {
+                    waiting->answer(std::move(opened));
+                });
         });
-    });
 }
 
 Status RemoteLink::close(const std::shared_ptr<Mapped>& mapped, uint64_t deadline) {
-    return call<Nothing>(deadline, [this, mapped](std::shared_ptr<Waiting<Nothing>> waiting) -> kj::Promise<void> {
-        OpenSpace* space = find(mapped);
-        kj::Maybe<rpc::Space::Client> capability;
-        if (space != nullptr) capability = kj::mv(space->capability);
-        if (space != nullptr) spaces_.erase(mapped->opening());
-        KJ_IF_MAYBE(live, capability) {
-            return live->closeRequest().send().then([waiting](auto&& response) {
+    return call<Nothing>(
+        deadline, [this, mapped](std::shared_ptr<Waiting<Nothing>> waiting) -> kj::Promise<void> {
+            OpenSpace* space = find(mapped);
+            kj::Maybe<rpc::Space::Client> capability;
+            if (space != nullptr) capability = kj::mv(space->capability);
+            if (space != nullptr) spaces_.erase(mapped->opening());
+            KJ_IF_MAYBE (live, capability) {
+                return live->closeRequest().send().then([waiting](auto&& response) {
+                    if (response.hasFailure()) {
+                        waiting->answer(failure_of(response.getFailure()));
+                    } else {
+                        waiting->answer(Nothing{});
+                    }
+                });
+            }
+            waiting->answer(Nothing{});
+            return kj::READY_NOW;
+        });
+}
+
+Result<std::string> RemoteLink::query(const std::shared_ptr<Mapped>& mapped,
+                                      const std::string& words, uint64_t deadline) {
+    return call<std::string>(
+        deadline,
+        [this, mapped, words](std::shared_ptr<Waiting<std::string>> waiting) -> kj::Promise<void> {
+            auto answer = [waiting](auto&& response) {
                 if (response.hasFailure()) {
                     waiting->answer(failure_of(response.getFailure()));
                 } else {
-                    waiting->answer(Nothing{});
+                    waiting->answer(std::string(response.getJson().cStr()));
                 }
-            });
-        }
-        waiting->answer(Nothing{});
-        return kj::READY_NOW;
-    });
-}
-
-Result<std::string> RemoteLink::query(const std::shared_ptr<Mapped>& mapped, const std::string& words, uint64_t deadline) {
-    return call<std::string>(deadline, [this, mapped, words](std::shared_ptr<Waiting<std::string>> waiting) -> kj::Promise<void> {
-        auto answer = [waiting](auto&& response) {
-            if (response.hasFailure()) {
-                waiting->answer(failure_of(response.getFailure()));
+            };
+            if (mapped != nullptr) {
+                OpenSpace* space = find(mapped);
+                if (space != nullptr) {
+                    KJ_IF_MAYBE (live, space->capability) {
+                        auto request = live->queryRequest();
+                        request.setWords(words);
+                        return request.send().then(answer);
+                    }
+                }
             } else {
-                waiting->answer(std::string(response.getJson().cStr()));
-            }
-        };
-        if (mapped != nullptr) {
-            OpenSpace* space = find(mapped);
-            if (space != nullptr) {
-                KJ_IF_MAYBE(live, space->capability) {
+                KJ_IF_MAYBE (live, session_) {
                     auto request = live->queryRequest();
                     request.setWords(words);
                     return request.send().then(answer);
                 }
             }
-        } else {
-            KJ_IF_MAYBE(live, session_) {
-                auto request = live->queryRequest();
-                request.setWords(words);
-                return request.send().then(answer);
-            }
-        }
-        waiting->answer(Failure{WEFT_EPEER, "the node at unix:" + path_ + " cannot be reached"});
-        return kj::READY_NOW;
-    });
+            waiting->answer(
+                Failure{WEFT_EPEER, "the node at unix:" + path_ + " cannot be reached"});
+            return kj::READY_NOW;
+        });
 }
 
 void RemoteLink::release(uint64_t handle) {
     loop_.post([this, handle] {
-        KJ_IF_MAYBE(live, session_) {
+        KJ_IF_MAYBE (live, session_) {
             auto request = live->releaseRequest();
             request.initHandles(1).set(0, handle);
             spawn(request.send().ignoreResult());
@@ -479,8 +530,9 @@ void RemoteLink::release(uint64_t handle) {
 
 }  // namespace
 
-Result<std::unique_ptr<Link>> connect_link(const std::string& path, const std::string& token, uint64_t timeout_ns,
-                                           LinkEvents& events, const fabric::Log& log) {
+Result<std::unique_ptr<Link>> connect_link(const std::string& path, const std::string& token,
+                                           uint64_t timeout_ns, LinkEvents& events,
+                                           const fabric::Log& log) {
     auto link = std::make_unique<RemoteLink>(path, token, events, log);
     Status started = link->start(timeout_ns);
     if (!started) return started.failure();

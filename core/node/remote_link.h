@@ -1,8 +1,9 @@
-// The link to a node behind a UNIX socket: one thread with a KJ event loop that connects, logs in, opens, and reconnects by itself.
+// The link to a node behind a UNIX socket: one thread with a KJ event loop that connects, logs in,
+// opens, and reconnects by itself.
 //
-// Invariants: what is in flight when the connection ends is answered with -WEFT_EPEER; after a reconnect every opening is resumed
-// where the node still knows it, else opened anew and handed to the store as another Mapped (`reopened`), which is also told
-// when the node is gone (`lost`).
+// Invariants: what is in flight when the connection ends is answered with -WEFT_EPEER; after a
+// reconnect every opening is resumed where the node still knows it, else opened anew and handed to
+// the store as another Mapped (`reopened`), which is also told when the node is gone (`lost`).
 #pragma once
 #include <memory>
 #include <string>
@@ -21,12 +22,14 @@ class LinkEvents {
     virtual void unreachable() = 0;
     /** The same node again: what was mapped holds. */
     virtual void resumed(const std::shared_ptr<Mapped>& mapped) = 0;
-    virtual void reopened(const std::shared_ptr<Mapped>& before, const std::shared_ptr<Mapped>& now) = 0;
+    virtual void reopened(const std::shared_ptr<Mapped>& before,
+                          const std::shared_ptr<Mapped>& now) = 0;
     /** The reservations of an opening that the process still knows. */
     virtual std::vector<uint64_t> reservations(const std::shared_ptr<Mapped>& of) = 0;
 };
 
-Result<std::unique_ptr<Link>> connect_link(const std::string& path, const std::string& token, uint64_t timeout_ns,
-                                           LinkEvents& events, const fabric::Log& log);
+Result<std::unique_ptr<Link>> connect_link(const std::string& path, const std::string& token,
+                                           uint64_t timeout_ns, LinkEvents& events,
+                                           const fabric::Log& log);
 
 }  // namespace weft

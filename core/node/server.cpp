@@ -1,5 +1,5 @@
-// The serving side of core/node/rpc.capnp. Each capability object names its session and opening and nothing else, so that what
-// a client can reach is what it was given.
+// The serving side of core/node/rpc.capnp. Each capability object names its session and opening and
+// nothing else, so that what a client can reach is what it was given.
 #include "core/node/server.h"
 
 #include <capnp/rpc-twoparty.h>
@@ -48,7 +48,8 @@ struct Page {
 
 class SocketServer;
 
-/** One process: its session in the cache, its pages, and the connection that it has right now, if any. */
+/** One process: its session in the cache, its pages, and the connection that it has right now, if
+ * any. */
 class ClientProcess final : public Process, public kj::Refcounted {
   public:
     ClientProcess(SocketServer& server, uint64_t instance, std::string token, uint32_t uid)
@@ -133,7 +134,7 @@ bool ClientProcess::push_segment(uint64_t opening, const Segment& segment) {
     std::shared_ptr<SegmentToSend> copy = copy_of(segment, may != may_write.end() && may->second);
     if (copy == nullptr) return false;  // it will ask when it needs it
     server.loop.post([this, opening, copy] {
-        KJ_IF_MAYBE(to, callback) {
+        KJ_IF_MAYBE (to, callback) {
             auto request = to->addSegmentRequest();
             request.setOpening(opening);
             send_segment(request.initSegment(), *copy);
@@ -143,7 +144,7 @@ bool ClientProcess::push_segment(uint64_t opening, const Segment& segment) {
                     return 0;
                 });
             });
-            KJ_IF_MAYBE(set, server.tasks) (*set)->add(kj::mv(done));
+            KJ_IF_MAYBE (set, server.tasks) (*set)->add(kj::mv(done));
         }
     });
     return false;
@@ -151,7 +152,7 @@ bool ClientProcess::push_segment(uint64_t opening, const Segment& segment) {
 
 bool ClientProcess::drop_segment(uint64_t opening, uint32_t id) {
     server.loop.post([this, opening, id] {
-        KJ_IF_MAYBE(to, callback) {
+        KJ_IF_MAYBE (to, callback) {
             auto request = to->dropSegmentRequest();
             request.setOpening(opening);
             request.setId(id);
@@ -161,7 +162,7 @@ bool ClientProcess::drop_segment(uint64_t opening, uint32_t id) {
                     return 0;
                 });
             });
-            KJ_IF_MAYBE(set, server.tasks) (*set)->add(kj::mv(done));
+            KJ_IF_MAYBE (set, server.tasks) (*set)->add(kj::mv(done));
         }
     });
     return false;
@@ -169,7 +170,8 @@ bool ClientProcess::drop_segment(uint64_t opening, uint32_t id) {
 
 class SpaceServer final : public rpc::Space::Server {
   public:
-    SpaceServer(kj::Own<ClientProcess> process, uint64_t opening) : process_(kj::mv(process)), opening_(opening) {}
+    SpaceServer(kj::Own<ClientProcess> process, uint64_t opening)
+        : process_(kj::mv(process)), opening_(opening) {}
 
     kj::Promise<void> run(RunContext context) override {
         Request request;
@@ -180,13 +182,15 @@ class SpaceServer final : public rpc::Space::Server {
         context.releaseParams();
         // The answer comes at once on this thread, or later on any.
         auto paf = kj::newPromiseAndFulfiller<Reply>();
-        auto fulfiller = std::make_shared<kj::Own<kj::PromiseFulfiller<Reply>>>(kj::mv(paf.fulfiller));  // shared with one post
+        auto fulfiller = std::make_shared<kj::Own<kj::PromiseFulfiller<Reply>>>(
+            kj::mv(paf.fulfiller));  // shared with one post
         Loop& loop = process_->server.loop;
         Done done = [fulfiller, &loop](Reply&& reply) {
             if (loop.on_thread()) {
                 (*fulfiller)->fulfill(kj::mv(reply));
             } else {
-                auto kept = std::make_shared<Reply>(std::move(reply));  // std::function wants copies
+                auto kept =
+                    std::make_shared<Reply>(std::move(reply));  // std::function wants copies
                 loop.post([fulfiller, kept] { (*fulfiller)->fulfill(kj::mv(*kept)); });
             }
         };
@@ -194,13 +198,15 @@ class SpaceServer final : public rpc::Space::Server {
             cache.run(process_->session, opening_, std::move(request), std::move(done), now);
             return 0;
         });
-        return paf.promise.then([context](Reply&& reply) mutable { to_rpc(reply, context.getResults().initReply()); });
+        return paf.promise.then(
+            [context](Reply&& reply) mutable { to_rpc(reply, context.getResults().initReply()); });
     }
 
     kj::Promise<void> query(QueryContext context) override {
         std::string words = context.getParams().getWords();
-        Result<std::string> json = process_->server.node.with(
-            [&](Cache& cache, uint64_t now) { return cache.query(process_->session, opening_, words, now); });
+        Result<std::string> json = process_->server.node.with([&](Cache& cache, uint64_t now) {
+            return cache.query(process_->session, opening_, words, now);
+        });
         if (json) {
             context.getResults().setJson(*json);
         } else {
@@ -213,11 +219,12 @@ class SpaceServer final : public rpc::Space::Server {
         uint32_t id = context.getParams().getId();
         auto may = process_->may_write.find(opening_);
         bool write = may != process_->may_write.end() && may->second;
-        std::shared_ptr<SegmentToSend> found = process_->server.node.with([&](Cache& cache, uint64_t) -> std::shared_ptr<SegmentToSend> {
-            Namespace* space = cache.namespace_of(process_->session, opening_);
-            Segment* segment = space == nullptr ? nullptr : space->slots().segment(id);
-            return segment == nullptr || segment->retiring ? nullptr : copy_of(*segment, write);
-        });
+        std::shared_ptr<SegmentToSend> found = process_->server.node.with(
+            [&](Cache& cache, uint64_t) -> std::shared_ptr<SegmentToSend> {
+                Namespace* space = cache.namespace_of(process_->session, opening_);
+                Segment* segment = space == nullptr ? nullptr : space->slots().segment(id);
+                return segment == nullptr || segment->retiring ? nullptr : copy_of(*segment, write);
+            });
         context.getResults().setFound(found != nullptr);
         if (found != nullptr) send_segment(context.getResults().initSegment(), *found);
         return kj::READY_NOW;
@@ -247,7 +254,8 @@ class SessionServer final : public rpc::Session::Server {
         auto results = context.getResults();
         Node& node = process_->server.node;
         Page page;
-        Result<fabric::SharedFile> file = node.memory().create_data((sizeof(ReaderPage) + 4095) & ~uint64_t{4095}, false);
+        Result<fabric::SharedFile> file =
+            node.memory().create_data((sizeof(ReaderPage) + 4095) & ~uint64_t{4095}, false);
         if (!file) {
             set_failure(results.initFailure(), file.failure());
             return kj::READY_NOW;
@@ -257,9 +265,11 @@ class SessionServer final : public rpc::Session::Server {
         std::string name = params.getName();
         std::string options = params.getOptions();
         Result<Opened> opened = node.with([&](Cache& cache, uint64_t now) -> Result<Opened> {
-            Result<Opened> made = cache.open_namespace(process_->session, name, options, shared, params.getFloorKnown(), now);
+            Result<Opened> made = cache.open_namespace(process_->session, name, options, shared,
+                                                       params.getFloorKnown(), now);
             if (!made) return made;
-            // Under the same lock, so that no segment is added between what is listed here and what is pushed from now on.
+            // Under the same lock, so that no segment is added between what is listed here and what
+            // is pushed from now on.
             process_->may_write[made->opening] = made->may_write;
             fill(results.initOpened(), *made);
             return made;
@@ -289,7 +299,8 @@ class SessionServer final : public rpc::Session::Server {
         if (there) {
             context.getResults().setSpace(kj::heap<SpaceServer>(kj::addRef(*process_), opening));
         } else {
-            set_failure(context.getResults().initFailure(), {WEFT_ECLOSED, "the opening is not known"});
+            set_failure(context.getResults().initFailure(),
+                        {WEFT_ECLOSED, "the opening is not known"});
         }
         return kj::READY_NOW;
     }
@@ -297,9 +308,10 @@ class SessionServer final : public rpc::Session::Server {
     kj::Promise<void> query(QueryContext context) override {
         std::string words = context.getParams().getWords();
         Node& node = process_->server.node;
-        Result<std::string> json = words == "reload" ? reload(node) : node.with([&](Cache& cache, uint64_t now) {
-            return cache.query(process_->session, 0, words, now);
-        });
+        Result<std::string> json =
+            words == "reload" ? reload(node) : node.with([&](Cache& cache, uint64_t now) {
+                return cache.query(process_->session, 0, words, now);
+            });
         if (json) {
             context.getResults().setJson(*json);
         } else {
@@ -311,7 +323,8 @@ class SessionServer final : public rpc::Session::Server {
     kj::Promise<void> release(ReleaseContext context) override {
         Request request;
         request.verb = Verb::release;
-        for (uint64_t handle : context.getParams().getHandles()) request.items.push_back({{0, handle}, 0, kNoSlot, 0});
+        for (uint64_t handle : context.getParams().getHandles())
+            request.items.push_back({{0, handle}, 0, kNoSlot, 0});
         process_->server.node.with([&](Cache& cache, uint64_t now) {
             cache.run(process_->session, 0, std::move(request), [](Reply&&) {}, now);
             return 0;
@@ -322,7 +335,8 @@ class SessionServer final : public rpc::Session::Server {
   private:
     Result<std::string> reload(Node& node) {
         bool admin = false;
-        for (const Grant& grant : node.grants(process_->token, process_->uid)) admin = admin || (grant.rights & kAdmin) != 0;
+        for (const Grant& grant : node.grants(process_->token, process_->uid))
+            admin = admin || (grant.rights & kAdmin) != 0;
         if (!admin) return Failure{WEFT_EDENIED, "the token does not allow reload"};
         Status reloaded = node.reload();
         if (!reloaded) return reloaded.failure();
@@ -361,7 +375,8 @@ class NodeServer final : public rpc::Node::Server {
         std::string token = hello.getToken();
         Grants grants = server_.node.grants(token, uid_);
         if (grants.empty()) {
-            std::string why = token.empty() ? "this node admits its own user alone (uid " + std::to_string(geteuid()) + ", not " +
+            std::string why = token.empty() ? "this node admits its own user alone (uid " +
+                                                  std::to_string(geteuid()) + ", not " +
                                                   std::to_string(uid_) + ") or wants a token"
                                             : "the token is not known";
             set_failure(results.initFailure(), {WEFT_EDENIED, why});
@@ -369,13 +384,14 @@ class NodeServer final : public rpc::Node::Server {
         }
         kj::Maybe<int> fd = co_await hello.getPidfd().getFd();
         int pidfd = -1;
-        KJ_IF_MAYBE(number, fd) pidfd = dup(*number);
+        KJ_IF_MAYBE (number, fd) pidfd = dup(*number);
         if (pidfd < 0) {
             set_failure(results.initFailure(), {WEFT_EINVAL, "login without a pidfd"});
             co_return;
         }
         auto known = server_.processes.find(hello.getInstance());
-        if (known != server_.processes.end() && known->second->token == token && known->second->uid == uid_) {
+        if (known != server_.processes.end() && known->second->token == token &&
+            known->second->uid == uid_) {
             close(pidfd);
             known->second->callback = hello.getProcess();
             results.setSession(kj::heap<SessionServer>(kj::addRef(*known->second)));
@@ -384,16 +400,19 @@ class NodeServer final : public rpc::Node::Server {
         auto process = kj::refcounted<ClientProcess>(server_, hello.getInstance(), token, uid_);
         process->pidfd = fabric::Descriptor(pidfd);
         process->callback = hello.getProcess();
-        Result<uint32_t> session = server_.node.with([&](Cache& cache, uint64_t) { return cache.begin_session(*process, grants, 0); });
+        Result<uint32_t> session = server_.node.with(
+            [&](Cache& cache, uint64_t) { return cache.begin_session(*process, grants, 0); });
         if (!session) {
             set_failure(results.initFailure(), session.failure());
             co_return;
         }
         process->session = *session;
         server_.processes[hello.getInstance()] = kj::addRef(*process);
-        KJ_IF_MAYBE(tasks, server_.tasks) (*tasks)->add(server_.watch(kj::addRef(*process)));
+        KJ_IF_MAYBE (tasks, server_.tasks) (*tasks)->add(server_.watch(kj::addRef(*process)));
         if (uid_ == geteuid() && !server_.node.options().tokens.empty()) {
-            results.setWarning("this process runs as the node's own user: tokens keep nothing from hostile code of it");
+            results.setWarning(
+                "this process runs as the node's own user: tokens keep nothing from hostile code "
+                "of it");
         }
         results.setSession(kj::heap<SessionServer>(kj::mv(process)));
     }
@@ -403,19 +422,23 @@ class NodeServer final : public rpc::Node::Server {
         std::string theirs = hello.getVersion();
         if (hello.getProtocol() != rpc::PROTOCOL_VERSION || hello.getLayout() != kLayoutVersion) {
             set_failure(results.initFailure(),
-                        {WEFT_ENOTSUP, "the node is weft " + std::string(weft_version()) + " (protocol " +
-                                           std::to_string(rpc::PROTOCOL_VERSION) + ", layout " + std::to_string(kLayoutVersion) +
-                                           "), the client " + theirs + " (protocol " + std::to_string(hello.getProtocol()) +
-                                           ", layout " + std::to_string(hello.getLayout()) + "): upgrade the older one"});
+                        {WEFT_ENOTSUP,
+                         "the node is weft " + std::string(weft_version()) + " (protocol " +
+                             std::to_string(rpc::PROTOCOL_VERSION) + ", layout " +
+                             std::to_string(kLayoutVersion) + "), the client " + theirs +
+                             " (protocol " + std::to_string(hello.getProtocol()) + ", layout " +
+                             std::to_string(hello.getLayout()) + "): upgrade the older one"});
             return false;
         }
         uint64_t now = fabric::boot_time();
-        uint64_t apart = now > hello.getBootTime() ? now - hello.getBootTime() : hello.getBootTime() - now;
+        uint64_t apart =
+            now > hello.getBootTime() ? now - hello.getBootTime() : hello.getBootTime() - now;
         // A login travels in far less; a time namespace is off by its whole offset.
         if (apart > 60 * fabric::kSecond) {
-            set_failure(results.initFailure(), {WEFT_ENOTSUP, "the boot clocks of node and client are " +
-                                                                  std::to_string(apart / fabric::kSecond) +
-                                                                  " s apart: they are in different time namespaces"});
+            set_failure(results.initFailure(),
+                        {WEFT_ENOTSUP, "the boot clocks of node and client are " +
+                                           std::to_string(apart / fabric::kSecond) +
+                                           " s apart: they are in different time namespaces"});
             return false;
         }
         return true;
@@ -441,7 +464,8 @@ kj::Promise<void> SocketServer::watch(kj::Own<ClientProcess> process) {
 
 kj::Promise<void> SocketServer::serve(kj::Own<kj::AsyncIoStream> stream, uint32_t uid) {
     auto& capability_stream = kj::downcast<kj::AsyncCapabilityStream>(*stream);
-    capnp::TwoPartyVatNetwork network(capability_stream, kDescriptorsPerMessage, capnp::rpc::twoparty::Side::SERVER, reader_options());
+    capnp::TwoPartyVatNetwork network(capability_stream, kDescriptorsPerMessage,
+                                      capnp::rpc::twoparty::Side::SERVER, reader_options());
     auto system = capnp::makeRpcServer(network, kj::heap<NodeServer>(*this, uid));
     co_await network.onDisconnect();
 }
@@ -452,7 +476,8 @@ class LogErrors final : public kj::TaskSet::ErrorHandler {
     void taskFailed(kj::Exception&& exception) override {
         // A connection that ended takes its calls with it; that is not news.
         if (exception.getType() == kj::Exception::Type::DISCONNECTED) return;
-        log_.write(fabric::LogLevel::warning, kj::str("a connection failed: ", exception.getDescription()).cStr());
+        log_.write(fabric::LogLevel::warning,
+                   kj::str("a connection failed: ", exception.getDescription()).cStr());
     }
 
   private:
@@ -468,12 +493,13 @@ kj::Promise<void> SocketServer::accept_all(kj::AsyncIoContext& io) {
         // The cache still names these processes; only their connections end here.
         for (auto& [instance, process] : processes) process->callback = nullptr;
     });
-    auto receiver = io.lowLevelProvider->wrapListenSocketFd(socket_.get(), kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC);
+    auto receiver = io.lowLevelProvider->wrapListenSocketFd(
+        socket_.get(), kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC);
     for (;;) {
         auto accepted = co_await receiver->acceptAuthenticated();
         uint32_t uid = UINT32_MAX;
         if (auto* local = dynamic_cast<kj::LocalPeerIdentity*>(accepted.peerIdentity.get())) {
-            KJ_IF_MAYBE(id, local->getCredentials().uid) uid = static_cast<uint32_t>(*id);
+            KJ_IF_MAYBE (id, local->getCredentials().uid) uid = static_cast<uint32_t>(*id);
         }
         KJ_ASSERT_NONNULL(tasks)->add(serve(kj::mv(accepted.stream), uid));
     }
@@ -486,9 +512,11 @@ Status replace_dead_socket(const std::string& path, const sockaddr_un& address) 
         ucred holder{};
         socklen_t size = sizeof holder;
         getsockopt(probe.get(), SOL_SOCKET, SO_PEERCRED, &holder, &size);
-        return Failure{WEFT_EBUSY, "listen=unix:" + path + ": process " + std::to_string(holder.pid) + " listens there"};
+        return Failure{WEFT_EBUSY, "listen=unix:" + path + ": process " +
+                                       std::to_string(holder.pid) + " listens there"};
     }
-    if (errno != ECONNREFUSED) return Failure{WEFT_EINVAL, "listen=unix:" + path + ": " + strerror(errno)};
+    if (errno != ECONNREFUSED)
+        return Failure{WEFT_EINVAL, "listen=unix:" + path + ": " + strerror(errno)};
     unlink(path.c_str());
     return Nothing{};
 }
@@ -497,18 +525,22 @@ Status SocketServer::listen() {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (path_.size() >= sizeof address.sun_path) {
-        return Failure{WEFT_EINVAL, "listen=unix:" + path_ + ": the path is longer than " + std::to_string(sizeof address.sun_path - 1)};
+        return Failure{WEFT_EINVAL, "listen=unix:" + path_ + ": the path is longer than " +
+                                        std::to_string(sizeof address.sun_path - 1)};
     }
     path_.copy(address.sun_path, sizeof address.sun_path - 1);
     socket_ = fabric::Descriptor(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    auto failed = [&](const char* what) { return Failure{WEFT_EINVAL, "listen=unix:" + path_ + ": " + what + ": " + strerror(errno)}; };
+    auto failed = [&](const char* what) {
+        return Failure{WEFT_EINVAL, "listen=unix:" + path_ + ": " + what + ": " + strerror(errno)};
+    };
     if (!socket_.valid()) return failed("socket");
     // With tokens other users may connect; without, uids are checked at login all the same.
     if (bind(socket_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
         if (errno != EADDRINUSE) return failed("bind");
         Status ours = replace_dead_socket(path_, address);
         if (!ours) return ours;
-        if (bind(socket_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return failed("bind");
+        if (bind(socket_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
+            return failed("bind");
     }
     chmod(path_.c_str(), node.options().tokens.empty() ? 0600 : 0666);
     if (::listen(socket_.get(), 128) != 0) return failed("listen");

@@ -1,7 +1,8 @@
-// A node's ears: one thread with a KJ event loop that accepts connections on a UNIX socket and serves core/node/rpc.capnp.
+// A node's ears: one thread with a KJ event loop that accepts connections on a UNIX socket and
+// serves core/node/rpc.capnp.
 //
-// Invariants: it never copies block bytes and never blocks but for the node's lock; what a process holds ends when its pidfd says
-// that it is dead, never because its connection ended.
+// Invariants: it never copies block bytes and never blocks but for the node's lock; what a process
+// holds ends when its pidfd says that it is dead, never because its connection ended.
 #pragma once
 #include <memory>
 #include <string>

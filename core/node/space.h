@@ -1,8 +1,9 @@
-// A namespace that this process has open: what it is mapped to now, what it was mapped to before the node went away, and the
-// stock of free slots.
+// A namespace that this process has open: what it is mapped to now, what it was mapped to before
+// the node went away, and the stock of free slots.
 //
-// Invariants: `current` changes only by a reconnect, and what it was before stays in `numbers` while views of it live; a stock
-// slot is in the stock, or named in one SAVE whose answer has not come. Short calls read `current` inside the store's ReadSide.
+// Invariants: `current` changes only by a reconnect, and what it was before stays in `numbers`
+// while views of it live; a stock slot is in the stock, or named in one SAVE whose answer has not
+// come. Short calls read `current` inside the store's ReadSide.
 #pragma once
 #include <atomic>
 #include <map>
@@ -27,7 +28,9 @@ class Space {
     const std::string& name() const { return name_; }
     Mapped* current() const { return current_.load(std::memory_order_acquire); }
     uint32_t number() const { return number_.load(std::memory_order_acquire); }
-    Mapped* numbered(uint32_t number) const { return numbers_[number % kNumbers].load(std::memory_order_acquire); }
+    Mapped* numbered(uint32_t number) const {
+        return numbers_[number % kNumbers].load(std::memory_order_acquire);
+    }
 
     std::shared_ptr<Mapped> mapped() {
         uint32_t number;
@@ -54,7 +57,9 @@ class Space {
     void prune() {
         std::lock_guard<std::mutex> guard(lock_);
         std::erase_if(owned_, [&](const auto& entry) {
-            if (entry.first == number_ || entry.second->cells().views() > 0 || entry.second->reservations > 0) return false;
+            if (entry.first == number_ || entry.second->cells().views() > 0 ||
+                entry.second->reservations > 0)
+                return false;
             numbers_[entry.first].store(nullptr, std::memory_order_release);
             return true;
         });
@@ -77,7 +82,8 @@ class Space {
     /** Slots that the node gave, or gave back; dropped when they are of an earlier incarnation. */
     void give_stock(const Mapped* of, const ReplyItem& slot) {
         std::lock_guard<std::mutex> guard(stock_lock_);
-        if (of == current()) stock_[of->slot_bytes(static_cast<uint32_t>(slot.place >> 32))].push_back(slot);
+        if (of == current())
+            stock_[of->slot_bytes(static_cast<uint32_t>(slot.place >> 32))].push_back(slot);
     }
 
     void know_reservation(uint64_t id, bool known) {
@@ -102,12 +108,12 @@ class Space {
     uint32_t id_;
     std::string name_;
     std::string options_;
-    std::mutex lock_;  // guards owned_
+    std::mutex lock_;                                    // guards owned_
     std::map<uint32_t, std::shared_ptr<Mapped>> owned_;  // shared with ops under way and the link
     std::atomic<uint32_t> number_{0};
     std::atomic<Mapped*> current_{nullptr};
     std::array<std::atomic<Mapped*>, kNumbers> numbers_{};
-    std::mutex stock_lock_;  // guards what follows
+    std::mutex stock_lock_;                             // guards what follows
     std::map<uint64_t, std::vector<ReplyItem>> stock_;  // by slot size
     std::set<uint64_t> reservations_;
 };

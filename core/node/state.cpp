@@ -1,4 +1,5 @@
-// Files of state=DIR: `namespaces.json`, replaced whole (write, fsync, rename, fsync of the directory), and `lock`.
+// Files of state=DIR: `namespaces.json`, replaced whole (write, fsync, rename, fsync of the
+// directory), and `lock`.
 #include "core/node/state.h"
 
 #include <errno.h>
@@ -91,7 +92,8 @@ Status StateDirectory::save(const std::string& text) {
     if (fsync(fd.get()) != 0) return failed(next + ": fsync");
     if (rename(next.c_str(), path.c_str()) != 0) return failed(path);
     fabric::Descriptor directory(open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!directory.valid() || fsync(directory.get()) != 0) return failed("state=" + path_ + ": fsync");
+    if (!directory.valid() || fsync(directory.get()) != 0)
+        return failed("state=" + path_ + ": fsync");
     return Nothing{};
 }
 

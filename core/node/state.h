@@ -1,9 +1,10 @@
-// What a node keeps on disk (state=DIR) and how one node knows that another has ended (protocols 3). One lock file, held with
-// flock, carries a clean mark.
+// What a node keeps on disk (state=DIR) and how one node knows that another has ended (protocols
+// 3). One lock file, held with flock, carries a clean mark.
 //
-// Invariants: a saved text is on disk, whole, when save returns; the clean mark is written after serve_until = 0 was stored and
-// before the lock is let go; whoever takes the lock removes the mark before it accepts sessions, and where there was none it
-// waits until the leases of a node that died have run out.
+// Invariants: a saved text is on disk, whole, when save returns; the clean mark is written after
+// serve_until = 0 was stored and before the lock is let go; whoever takes the lock removes the mark
+// before it accepts sessions, and where there was none it waits until the leases of a node that
+// died have run out.
 #pragma once
 #include <memory>
 #include <string>

@@ -1,4 +1,5 @@
-// Opening and closing: stores, namespaces, regions, queues; and the questions in words that a store answers itself.
+// Opening and closing: stores, namespaces, regions, queues; and the questions in words that a store
+// answers itself.
 #include "core/node/store.h"
 
 #include <algorithm>
@@ -32,7 +33,8 @@ Status Store::start() {
         link_ = std::move(link);
     } else {
         Result<std::unique_ptr<Link>> link =
-            connect_link(options_.connect, options_.token, options_.timeout_ms * fabric::kMillisecond, *this, log_);
+            connect_link(options_.connect, options_.token,
+                         options_.timeout_ms * fabric::kMillisecond, *this, log_);
         if (!link) return link.failure();
         link_ = std::move(*link);
     }
@@ -60,8 +62,9 @@ Status Store::check_close() {
     size_t regions = 0;
     for (const Region& region : regions_) regions += region.id.load() != 0 ? 1 : 0;
     if (space_owner_.empty() && queues_.empty() && regions == 0) return Nothing{};
-    return Failure{WEFT_EBUSY, std::to_string(space_owner_.size()) + " namespaces, " + std::to_string(queues_.size()) +
-                                   " queues and " + std::to_string(regions) + " regions are open"};
+    return Failure{WEFT_EBUSY, std::to_string(space_owner_.size()) + " namespaces, " +
+                                   std::to_string(queues_.size()) + " queues and " +
+                                   std::to_string(regions) + " regions are open"};
 }
 
 Space* Store::find_space(uint32_t id) {
@@ -74,7 +77,8 @@ Region* Store::find_region(uint32_t id) {
     return id != 0 && region.id.load(std::memory_order_acquire) == id ? &region : nullptr;
 }
 
-Status Store::open_namespace(const std::string& name, const std::string& options, weft_namespace& out) {
+Status Store::open_namespace(const std::string& name, const std::string& options,
+                             weft_namespace& out) {
     uint64_t deadline = fabric::boot_time() + options_.timeout_ms * fabric::kMillisecond;
     Result<std::shared_ptr<Mapped>> opened = link_->open(name, options, 0, deadline);
     if (!opened) return opened.failure();
@@ -106,25 +110,30 @@ Status Store::close_namespace(uint32_t id) {
     {
         std::lock_guard<std::mutex> guard(lock_);
         Space* space = find_space(id);
-        if (space == nullptr) return Failure{WEFT_ECLOSED, "namespace " + std::to_string(id) + " is not open"};
+        if (space == nullptr)
+            return Failure{WEFT_ECLOSED, "namespace " + std::to_string(id) + " is not open"};
         spaces_[id % kSpacesMax].store(nullptr, std::memory_order_release);
         read_side_.synchronize();
         uint64_t held = space->views();
         if (space->users.load() > 0 || held > 0) {
             spaces_[id % kSpacesMax].store(space, std::memory_order_release);
-            return Failure{WEFT_EBUSY, "namespace " + space->name() + ": " + std::to_string(space->users.load()) + " ops and " +
+            return Failure{WEFT_EBUSY, "namespace " + space->name() + ": " +
+                                           std::to_string(space->users.load()) + " ops and " +
                                            std::to_string(held) + " views are open"};
         }
-        auto owner = std::find_if(space_owner_.begin(), space_owner_.end(), [&](const auto& one) { return one.get() == space; });
+        auto owner = std::find_if(space_owner_.begin(), space_owner_.end(),
+                                  [&](const auto& one) { return one.get() == space; });
         closing = std::move(*owner);
         space_owner_.erase(owner);
     }
-    Status closed = link_->close(closing->mapped(), fabric::boot_time() + options_.timeout_ms * fabric::kMillisecond);
+    Status closed = link_->close(closing->mapped(),
+                                 fabric::boot_time() + options_.timeout_ms * fabric::kMillisecond);
     // A node that is gone has closed it already.
     return Nothing{};
 }
 
-Result<uint32_t> Store::add_region(uint64_t base, uint64_t size, bool everything, fabric::Mapping mapping) {
+Result<uint32_t> Store::add_region(uint64_t base, uint64_t size, bool everything,
+                                   fabric::Mapping mapping) {
     std::lock_guard<std::mutex> guard(lock_);
     for (uint32_t place = 0; place < kRegionsMax; place++) {
         Region& region = regions_[place];
@@ -168,7 +177,8 @@ int32_t Store::drop_region(uint32_t id) {
 
 Result<Queue*> Store::open_queue(uint32_t depth, uint64_t inline_bytes, uint32_t priority) {
     std::lock_guard<std::mutex> guard(lock_);
-    if (queues_.size() >= kQueuesMax) return Failure{WEFT_EQUOTA, std::to_string(kQueuesMax) + " queues are the limit"};
+    if (queues_.size() >= kQueuesMax)
+        return Failure{WEFT_EQUOTA, std::to_string(kQueuesMax) + " queues are the limit"};
     queues_.push_back(std::make_unique<Queue>(depth, inline_bytes, priority));
     return queues_.back().get();
 }
@@ -187,7 +197,9 @@ Result<std::string> Store::about() {
                     {"tokens", options_.node.tokens.empty() ? "" : "a file"},
                     {"connect", options_.connect}}},
                   {"ephemeral", options_.connect.empty() && options_.node.state.empty()},
-                  {"kinds", {"LOAD", "SAVE", "MATCH", "VIEW", "RESERVE", "COMMIT", "ABORT", "REMOVE", "WAIT", "TOUCH", "ADVANCE", "CANCEL"}},
+                  {"kinds",
+                   {"LOAD", "SAVE", "MATCH", "VIEW", "RESERVE", "COMMIT", "ABORT", "REMOVE", "WAIT",
+                    "TOUCH", "ADVANCE", "CANCEL"}},
                   {"devices", {"host"}},
                   {"policies", {"lru", "windowed"}},
                   {"limits",
@@ -211,26 +223,37 @@ Result<std::string> Store::query(uint32_t id, const std::string& words) {
         Result<uint64_t> number = options->take_number("id", 0, 0, UINT64_MAX);
         if (!number) return number.failure();
         std::optional<Stories::Told> told = stories_.find(*number);
-        if (!told) return Failure{WEFT_EMISS, "error id=" + std::to_string(*number) + ": not among the last " + std::to_string(Stories::kKept)};
-        return json{{"id", *number}, {"code", told->code}, {"name", weft_code_name(told->code)}, {"message", told->words}}.dump();
+        if (!told)
+            return Failure{WEFT_EMISS, "error id=" + std::to_string(*number) +
+                                           ": not among the last " +
+                                           std::to_string(Stories::kKept)};
+        return json{{"id", *number},
+                    {"code", told->code},
+                    {"name", weft_code_name(told->code)},
+                    {"message", told->words}}
+            .dump();
     }
     std::shared_ptr<Mapped> mapped;
     if (id != 0) {
         ReadSide::Section section(read_side_);
         Space* space = find_space(id);
-        if (space == nullptr) return Failure{WEFT_ECLOSED, "namespace " + std::to_string(id) + " is not open"};
+        if (space == nullptr)
+            return Failure{WEFT_ECLOSED, "namespace " + std::to_string(id) + " is not open"};
         mapped = space->mapped();
     }
-    return link_->query(mapped, words, fabric::boot_time() + options_.timeout_ms * fabric::kMillisecond);
+    return link_->query(mapped, words,
+                        fabric::boot_time() + options_.timeout_ms * fabric::kMillisecond);
 }
 
-/** The node is gone: nothing of it is served any more, and no call still looks at it when its memory goes. */
+/** The node is gone: nothing of it is served any more, and no call still looks at it when its
+ * memory goes. */
 void Store::lost() {
     {
         std::lock_guard<std::mutex> guard(handles_lock_);
         for (auto& [handle, alive] : handles_) alive = false;
     }
-    for (const std::shared_ptr<Mapped>& mapped : all_mapped()) mapped->gone.store(true, std::memory_order_release);
+    for (const std::shared_ptr<Mapped>& mapped : all_mapped())
+        mapped->gone.store(true, std::memory_order_release);
 }
 
 void Store::unreachable() {
@@ -239,7 +262,9 @@ void Store::unreachable() {
     for (const std::shared_ptr<Mapped>& mapped : all) mapped->drop_unviewed();
 }
 
-void Store::resumed(const std::shared_ptr<Mapped>& mapped) { mapped->gone.store(false, std::memory_order_release); }
+void Store::resumed(const std::shared_ptr<Mapped>& mapped) {
+    mapped->gone.store(false, std::memory_order_release);
+}
 
 std::vector<std::shared_ptr<Mapped>> Store::all_mapped() {
     std::lock_guard<std::mutex> guard(lock_);

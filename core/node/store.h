@@ -1,8 +1,9 @@
-// A store as the ABI sees it: a node or a connection to one, its namespaces, regions and queues, and the threads that carry ops
-// out (one that copies, one that keeps deadlines).
+// A store as the ABI sees it: a node or a connection to one, its namespaces, regions and queues,
+// and the threads that carry ops out (one that copies, one that keeps deadlines).
 //
-// Invariants: ids encode a place and a generation, so a stale one is told from a live one; an op in flight holds what it names
-// (space, regions, queue). Any thread may call anything here; what may wait is said so.
+// Invariants: ids encode a place and a generation, so a stale one is told from a live one; an op in
+// flight holds what it names (space, regions, queue). Any thread may call anything here; what may
+// wait is said so.
 #pragma once
 #include <array>
 #include <condition_variable>
@@ -64,7 +65,8 @@ class Store final : public LinkEvents {
 
     int32_t submit(Queue& queue, const weft_op* ops, uint32_t count);
     int32_t match(uint32_t space, const weft_item* items, uint32_t count);
-    int32_t view(uint32_t space, uint32_t part, weft_item* items, uint32_t count, uint64_t* handle_out);
+    int32_t view(uint32_t space, uint32_t part, weft_item* items, uint32_t count,
+                 uint64_t* handle_out);
     int32_t release(const uint64_t* handles, uint32_t count);
 
     ReadSide& read_side() { return read_side_; }
@@ -73,7 +75,8 @@ class Store final : public LinkEvents {
     void lost() override;
     void unreachable() override;
     void resumed(const std::shared_ptr<Mapped>& mapped) override;
-    void reopened(const std::shared_ptr<Mapped>& before, const std::shared_ptr<Mapped>& now) override;
+    void reopened(const std::shared_ptr<Mapped>& before,
+                  const std::shared_ptr<Mapped>& now) override;
     std::vector<uint64_t> reservations(const std::shared_ptr<Mapped>& of) override;
 
   private:
@@ -83,7 +86,8 @@ class Store final : public LinkEvents {
 
     Space* find_space(uint32_t id);
     Region* find_region(uint32_t id);
-    Result<uint32_t> add_region(uint64_t base, uint64_t size, bool everything, fabric::Mapping mapping);
+    Result<uint32_t> add_region(uint64_t base, uint64_t size, bool everything,
+                                fabric::Mapping mapping);
     Result<std::string> about();
 
     void move_blocks();
@@ -109,11 +113,13 @@ class Store final : public LinkEvents {
     std::array<uint32_t, kRegionsMax> region_generations_{};
     std::vector<std::unique_ptr<Queue>> queues_;
     std::mutex handles_lock_;  // guards handles_
-    std::unordered_map<uint64_t, bool> handles_;  // pins and claims; false: they ended with their node
+    std::unordered_map<uint64_t, bool>
+        handles_;  // pins and claims; false: they ended with their node
 
     std::mutex work_lock_;  // guards work_, stopping_
     std::condition_variable work_ready_;
-    std::array<std::deque<std::pair<Operation*, uint64_t>>, 3> work_;  // by priority, with the state it was queued in
+    std::array<std::deque<std::pair<Operation*, uint64_t>>, 3>
+        work_;                  // by priority, with the state it was queued in
     std::mutex deadline_lock_;  // guards next_deadline_
     std::condition_variable deadline_changed_;
     uint64_t next_deadline_ = UINT64_MAX;

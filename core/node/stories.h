@@ -1,4 +1,5 @@
-// Why ops failed, in words: the last kKept stories, found by the id that an event's handle carries (weft_query "error id=N").
+// Why ops failed, in words: the last kKept stories, found by the id that an event's handle carries
+// (weft_query "error id=N").
 //
 // Invariants: telling one allocates nothing; an id that was overwritten is not found. Any thread.
 #pragma once

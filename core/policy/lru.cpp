@@ -1,5 +1,5 @@
-// Least recently used: one list, the used slot goes to its young end, the old end leaves. With chains touched deepest block
-// first this is leaf-first LRU.
+// Least recently used: one list, the used slot goes to its young end, the old end leaves. With
+// chains touched deepest block first this is leaf-first LRU.
 #include "core/policy/order.h"
 
 namespace weft {

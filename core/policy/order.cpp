@@ -32,7 +32,8 @@ Status check_policy(const PolicyChoice& choice) {
         return Failure{WEFT_EINVAL, "policy=" + choice.name + ": known are lru and windowed"};
     }
     if (!(choice.window > 0 && choice.window < 1)) {
-        return Failure{WEFT_EINVAL, "window=" + std::to_string(choice.window) + ": a share between 0 and 1"};
+        return Failure{WEFT_EINVAL,
+                       "window=" + std::to_string(choice.window) + ": a share between 0 and 1"};
     }
     return Nothing{};
 }

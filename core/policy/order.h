@@ -1,8 +1,10 @@
-// Who goes first. An order owns the sequence in which blocks of one size class leave, and nothing else: neither bytes, nor
-// pins, nor reasons. Callers touch a chain deepest block first and root last, so that leaves leave before their parents
-// (leaf-first is the order of touches, protocols 8).
+// Who goes first. An order owns the sequence in which blocks of one size class leave, and nothing
+// else: neither bytes, nor pins, nor reasons. Callers touch a chain deepest block first and root
+// last, so that leaves leave before their parents (leaf-first is the order of touches, protocols
+// 8).
 //
-// Invariants: a slot is in an order at most once; insert, touch and remove are O(1); the caller holds the node's lock.
+// Invariants: a slot is in an order at most once; insert, touch and remove are O(1); the caller
+// holds the node's lock.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -13,16 +15,18 @@
 
 namespace weft {
 
-/** What the node keeps of a slot in its own memory: 24 bytes. The links belong to the slot's order. */
+/** What the node keeps of a slot in its own memory: 24 bytes. The links belong to the slot's order.
+ */
 struct SlotInfo {
     uint32_t prev = 0;
     uint32_t next = 0;
-    uint32_t parent = 0;   // slot + 1 of the block before it in the chain it was saved in; 0: not known
+    uint32_t parent =
+        0;  // slot + 1 of the block before it in the chain it was saved in; 0: not known
     uint32_t touched = 0;  // last use, tenths of a second since the node began
     uint8_t state = 0;     // SlotState
     uint8_t list = 0;      // which list of its order
     uint16_t pins = 0;
-    uint32_t owner = 0;    // stocked: the session's number
+    uint32_t owner = 0;  // stocked: the session's number
 };
 static_assert(sizeof(SlotInfo) == 24);
 
@@ -30,9 +34,12 @@ static_assert(sizeof(SlotInfo) == 24);
 class SlotInfos {
   public:
     SlotInfo& operator[](uint32_t slot) { return chunks_[slot / kChunk][slot % kChunk]; }
-    const SlotInfo& operator[](uint32_t slot) const { return chunks_[slot / kChunk][slot % kChunk]; }
+    const SlotInfo& operator[](uint32_t slot) const {
+        return chunks_[slot / kChunk][slot % kChunk];
+    }
     void grow(uint32_t count) {
-        while (chunks_.size() * kChunk < count) chunks_.push_back(std::make_unique<SlotInfo[]>(kChunk));
+        while (chunks_.size() * kChunk < count)
+            chunks_.push_back(std::make_unique<SlotInfo[]>(kChunk));
     }
     uint64_t bytes() const { return chunks_.size() * kChunk * sizeof(SlotInfo); }
 
@@ -47,8 +54,8 @@ class Order {
     virtual void insert(uint32_t slot) = 0;
     virtual void touch(uint32_t slot) = 0;
     virtual void remove(uint32_t slot) = 0;
-    /** The next to leave, and the one after it; UINT32_MAX: none. Nothing may change between the two calls but `slot`'s removal
-     *  after its successor was asked for. */
+    /** The next to leave, and the one after it; UINT32_MAX: none. Nothing may change between the
+     * two calls but `slot`'s removal after its successor was asked for. */
     virtual uint32_t first() const = 0;
     virtual uint32_t after(uint32_t slot) const = 0;
     virtual uint64_t size() const = 0;
@@ -72,7 +79,8 @@ class SlotList {
     uint64_t size_ = 0;
 };
 
-/** policy= as said when the namespace was created: "lru", or "windowed" with the window's share (window=, 0 to 1). */
+/** policy= as said when the namespace was created: "lru", or "windowed" with the window's share
+ * (window=, 0 to 1). */
 struct PolicyChoice {
     std::string name = "lru";
     double window = 0.3;

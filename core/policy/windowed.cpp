@@ -1,6 +1,7 @@
-// Windowed LRU: a new block enters a recency window; a use there moves it to the protected main list; a use in main moves it to
-// main's young end. The next to leave is the window's oldest while the window holds more than its share of the blocks, else
-// main's oldest (design 9). One pass of scans then only flushes the window.
+// Windowed LRU: a new block enters a recency window; a use there moves it to the protected main
+// list; a use in main moves it to main's young end. The next to leave is the window's oldest while
+// the window holds more than its share of the blocks, else main's oldest (design 9). One pass of
+// scans then only flushes the window.
 #include "core/policy/order.h"
 
 namespace weft {
@@ -38,7 +39,9 @@ class Windowed : public Order {
     bool window_leaves() const {
         return static_cast<double>(window_.size()) > share_ * static_cast<double>(size());
     }
-    const SlotList& other(const SlotList& list) const { return &list == &window_ ? main_ : window_; }
+    const SlotList& other(const SlotList& list) const {
+        return &list == &window_ ? main_ : window_;
+    }
     SlotList& list_of(uint32_t slot) { return infos_[slot].list == kWindow ? window_ : main_; }
 
     SlotInfos& infos_;

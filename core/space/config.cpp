@@ -1,4 +1,5 @@
-// Parsing, comparing and storing a namespace's layout and settings. Each field has one text form, which is what is compared.
+// Parsing, comparing and storing a namespace's layout and settings. Each field has one text form,
+// which is what is compared.
 #include "core/space/config.h"
 
 #include <algorithm>
@@ -11,7 +12,8 @@ namespace weft {
 namespace {
 
 constexpr const char* kKnown =
-    "version, writer, model, dtype, layout, parts, part_bytes, block_tokens, layers, quota, policy, window, ttl_s, pin_s, "
+    "version, writer, model, dtype, layout, parts, part_bytes, block_tokens, layers, quota, "
+    "policy, window, ttl_s, pin_s, "
     "write_s";
 
 uint64_t aligned(uint64_t bytes) { return (bytes + kPartAlignment - 1) & ~(kPartAlignment - 1); }
@@ -36,7 +38,8 @@ Status parse_part_bytes(const std::string& text, NamespaceConfig& config) {
     }
     if (config.part_bytes.size() == 1) config.part_bytes.resize(config.parts, config.part_bytes[0]);
     if (config.part_bytes.size() != config.parts) {
-        return Failure{WEFT_EINVAL, "part_bytes=" + text + ": " + std::to_string(config.part_bytes.size()) +
+        return Failure{WEFT_EINVAL, "part_bytes=" + text + ": " +
+                                        std::to_string(config.part_bytes.size()) +
                                         " sizes for parts=" + std::to_string(config.parts)};
     }
     bool some_zero = std::ranges::count(config.part_bytes, 0u) > 0;
@@ -50,8 +53,9 @@ Status check_layers(const NamespaceConfig& config) {
     if (config.layers == 0 || config.any_size()) return Nothing{};
     for (uint64_t bytes : config.part_bytes) {
         if (bytes % config.layers != 0) {
-            return Failure{WEFT_EINVAL, "layers=" + std::to_string(config.layers) + ": does not divide part_bytes=" +
-                                            std::to_string(bytes)};
+            return Failure{WEFT_EINVAL,
+                           "layers=" + std::to_string(config.layers) +
+                               ": does not divide part_bytes=" + std::to_string(bytes)};
         }
     }
     return Nothing{};
@@ -116,9 +120,11 @@ Status check_name(const std::string& name) {
     bool slash = false;
     char before = '/';
     for (char c : name) {
-        bool fits = isalnum(static_cast<unsigned char>(c)) != 0 || std::string("._-+@:/").find(c) != std::string::npos;
+        bool fits = isalnum(static_cast<unsigned char>(c)) != 0 ||
+                    std::string("._-+@:/").find(c) != std::string::npos;
         if (!fits || (c == '/' && before == '/')) {
-            return Failure{WEFT_EINVAL, "namespace \"" + name + "\": tenant/model, of letters, digits and ._-+@:"};
+            return Failure{WEFT_EINVAL, "namespace \"" + name +
+                                            "\": tenant/model, of letters, digits and ._-+@:"};
         }
         slash = slash || c == '/';
         before = c;
@@ -145,8 +151,10 @@ Result<NamespaceRequest> parse_namespace_options(const char* text) {
     take.text("layout", config.layout);
     if (!take.number("parts", config.parts, 1, kPartsMax) ||
         !take.number("block_tokens", config.block_tokens, 0, UINT32_MAX) ||
-        !take.number("layers", config.layers, 0, 65535) || !take.number("ttl_s", config.ttl_s, 0, UINT32_MAX) ||
-        !take.number("pin_s", config.pin_s, 1, 86400) || !take.number("write_s", config.write_s, 1, 86400)) {
+        !take.number("layers", config.layers, 0, 65535) ||
+        !take.number("ttl_s", config.ttl_s, 0, UINT32_MAX) ||
+        !take.number("pin_s", config.pin_s, 1, 86400) ||
+        !take.number("write_s", config.write_s, 1, 86400)) {
         return take.failure;
     }
     if (std::optional<std::string> bytes = parsed->take("part_bytes")) {
@@ -169,14 +177,18 @@ Result<NamespaceRequest> parse_namespace_options(const char* text) {
     return request;
 }
 
-Status check_agreement(const std::string& name, const NamespaceRequest& request, const NamespaceConfig& stored) {
+Status check_agreement(const std::string& name, const NamespaceRequest& request,
+                       const NamespaceConfig& stored) {
     nlohmann::json said = to_json(request.config);
     nlohmann::json kept = to_json(stored);
     for (const std::string& field : request.given) {
         if (said[field] == kept[field]) continue;
-        auto words = [](const nlohmann::json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); };
+        auto words = [](const nlohmann::json& value) {
+            return value.is_string() ? value.get<std::string>() : value.dump();
+        };
         return Failure{WEFT_EINVAL, "namespace " + name + ": " + field + "=" + words(said[field]) +
-                                        " was given, but it is stored with " + field + "=" + words(kept[field])};
+                                        " was given, but it is stored with " + field + "=" +
+                                        words(kept[field])};
     }
     return Nothing{};
 }
@@ -200,7 +212,8 @@ nlohmann::json to_json(const NamespaceConfig& config) {
 Result<NamespaceConfig> config_from_json(const nlohmann::json& json) {
     std::string text;
     for (const auto& [key, value] : json.items()) {
-        text += key + "=" + quote_option(value.is_string() ? value.get<std::string>() : value.dump()) + "\n";
+        text += key + "=" +
+                quote_option(value.is_string() ? value.get<std::string>() : value.dump()) + "\n";
     }
     Result<NamespaceRequest> request = parse_namespace_options(text.c_str());
     if (!request) return request.failure();
@@ -209,7 +222,8 @@ Result<NamespaceConfig> config_from_json(const nlohmann::json& json) {
 
 uint64_t slot_bytes_for(uint64_t bytes) {
     if (bytes <= kSmallestSlot) return kSmallestSlot;
-    if (bytes > kLargestClass) return (bytes + (uint64_t{2} << 20) - 1) & ~((uint64_t{2} << 20) - 1);
+    if (bytes > kLargestClass)
+        return (bytes + (uint64_t{2} << 20) - 1) & ~((uint64_t{2} << 20) - 1);
     uint64_t quarter = std::bit_floor(bytes - 1) / 4;
     return (bytes + quarter - 1) / quarter * quarter;
 }

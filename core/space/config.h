@@ -1,7 +1,8 @@
-// What is stored once with a namespace and checked at every open: the layout of its blocks and its settings.
+// What is stored once with a namespace and checked at every open: the layout of its blocks and its
+// settings.
 //
-// Invariants: it never changes after creation; every field that an opener gives equals the stored one, or the open fails and
-// names both values.
+// Invariants: it never changes after creation; every field that an opener gives equals the stored
+// one, or the open fails and names both values.
 #pragma once
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
@@ -51,15 +52,19 @@ struct NamespaceRequest {
     std::string writer;
 };
 
-/** "tenant/model": two or more non-empty names of letters, digits and ._-+@: , at most 200 bytes. */
+/** "tenant/model": two or more non-empty names of letters, digits and ._-+@: , at most 200 bytes.
+ */
 Status check_name(const std::string& name);
 Result<NamespaceRequest> parse_namespace_options(const char* text);
-/** WEFT_EINVAL naming the field and both values, where a given field differs from the stored one. */
-Status check_agreement(const std::string& name, const NamespaceRequest& request, const NamespaceConfig& stored);
+/** WEFT_EINVAL naming the field and both values, where a given field differs from the stored one.
+ */
+Status check_agreement(const std::string& name, const NamespaceRequest& request,
+                       const NamespaceConfig& stored);
 nlohmann::json to_json(const NamespaceConfig& config);
 Result<NamespaceConfig> config_from_json(const nlohmann::json& json);
 
-/** The slot size that holds `bytes`: four classes a doubling from 256 B to 64 MiB, above it whole 2 MiB. */
+/** The slot size that holds `bytes`: four classes a doubling from 256 B to 64 MiB, above it whole 2
+ * MiB. */
 uint64_t slot_bytes_for(uint64_t bytes);
 
 }  // namespace weft

@@ -1,5 +1,5 @@
-// The life of a slot: free -> (stocked | attempt) -> published -> limbo -> free. Memory orders stand beside the stores they are
-// for; their readers are in core/index/reader.h.
+// The life of a slot: free -> (stocked | attempt) -> published -> limbo -> free. Memory orders
+// stand beside the stores they are for; their readers are in core/index/reader.h.
 #include "core/space/namespace.h"
 
 #include <algorithm>
@@ -30,8 +30,9 @@ Status Namespace::start(uint64_t serve_until) {
 void Namespace::raise_floor(uint64_t version) {
     floor_ = std::max(floor_, version);
     slots_.index_header().floor.store_release(floor_);
-    fabric::fence_seq_cst();  // whoever learns that the fence is up, by whatever way, also sees the floor
-    fenced_passes_ = 2;  // the pass that is under way may be past some of them
+    fabric::fence_seq_cst();  // whoever learns that the fence is up, by whatever way, also sees the
+                              // floor
+    fenced_passes_ = 2;       // the pass that is under way may be past some of them
 }
 
 uint32_t Namespace::find(const Key& key, uint64_t version, uint64_t now) {
@@ -49,7 +50,8 @@ uint32_t Namespace::miss_reason(const Key& key, uint64_t version, uint64_t now) 
     uint32_t reason = 0;
     slots_.table().find(hash, [&](uint32_t slot) {
         SlotHeader& header = slots_.header(slot);
-        if (header.key_hi.load_relaxed() != key.hi || header.key_lo.load_relaxed() != key.lo) return false;
+        if (header.key_hi.load_relaxed() != key.hi || header.key_lo.load_relaxed() != key.lo)
+            return false;
         uint64_t other = header.version.load_relaxed();
         uint64_t expiry = header.expiry.load_relaxed();
         if (other == version && expiry != 0 && now >= expiry) reason = WEFT_MISS_EXPIRED;
@@ -91,7 +93,7 @@ Result<uint32_t> Namespace::allocate(uint64_t bytes, uint64_t now, SlotState sta
 void Namespace::renew_gen(uint32_t slot) {
     SharedWord& gen = slots_.header(slot).gen;
     gen.store_release(gen.load_relaxed() + 2);  // odd stays odd
-    fabric::fence_release();                    // before any change of the header, for readers that take no hazard
+    fabric::fence_release();  // before any change of the header, for readers that take no hazard
 }
 
 bool Namespace::publish(uint32_t slot, const Publication& block, uint32_t old, uint64_t now) {
@@ -105,7 +107,8 @@ bool Namespace::publish(uint32_t slot, const Publication& block, uint32_t old, u
     for (uint32_t part = 0; part < block.checksums.size(); part++) {
         slots_.checksum(slot, part).store_relaxed(block.checksums[part]);
     }
-    header.gen.store_release(header.gen.load_relaxed() + 1);  // even: pairs with the reader's acquire load
+    header.gen.store_release(header.gen.load_relaxed() +
+                             1);  // even: pairs with the reader's acquire load
     if (old != kNoSlot) {
         slots_.table().replace(hash, old, slot);
         stats_.replaced++;
@@ -154,7 +157,8 @@ void Namespace::discard(uint32_t slot) {
 
 void Namespace::settle_limbo() {
     if (limbo_.empty()) return;
-    // Pairs with the reader's fence between its hazard and its second look at gen: the odd gens above, or the hazard, is seen.
+    // Pairs with the reader's fence between its hazard and its second look at gen: the odd gens
+    // above, or the hazard, is seen.
     fabric::fence_seq_cst();
     for (const Attachment& attachment : attachments_) {
         for (const SharedWord& cell : attachment.page->cells) {
@@ -213,9 +217,11 @@ void Namespace::touch(Touch use, uint64_t now) {
 void Namespace::drain_touches(uint64_t now) {
     for (Attachment& attachment : attachments_) {
         uint64_t count = attachment.page->touch_count.load_acquire();
-        if (count - attachment.touches_seen > kTouchRecords) attachment.touches_seen = count - kTouchRecords;
+        if (count - attachment.touches_seen > kTouchRecords)
+            attachment.touches_seen = count - kTouchRecords;
         for (; attachment.touches_seen < count; attachment.touches_seen++) {
-            uint64_t word = attachment.page->touches[attachment.touches_seen % kTouchRecords].load_relaxed();
+            uint64_t word =
+                attachment.page->touches[attachment.touches_seen % kTouchRecords].load_relaxed();
             touch(Touch::unpack(word), now);
         }
     }
@@ -236,7 +242,8 @@ void Namespace::detach(uint64_t opening, uint64_t now) {
         if (attachment.opening != opening) return false;
         left_.hits += attachment.page->hits.load_relaxed();
         left_.loaded_bytes += attachment.page->bytes.load_relaxed();
-        for (uint32_t i = 0; i < kMissReasons; i++) left_.misses[i] += attachment.page->misses[i].load_relaxed();
+        for (uint32_t i = 0; i < kMissReasons; i++)
+            left_.misses[i] += attachment.page->misses[i].load_relaxed();
         return true;
     });
     settle_limbo();
@@ -250,7 +257,8 @@ NamespaceStats Namespace::stats_now() const {
     for (const Attachment& attachment : attachments_) {
         sum.hits += attachment.page->hits.load_relaxed();
         sum.loaded_bytes += attachment.page->bytes.load_relaxed();
-        for (uint32_t i = 0; i < kMissReasons; i++) sum.misses[i] += attachment.page->misses[i].load_relaxed();
+        for (uint32_t i = 0; i < kMissReasons; i++)
+            sum.misses[i] += attachment.page->misses[i].load_relaxed();
     }
     return sum;
 }
@@ -307,12 +315,15 @@ Segment* Namespace::coldest_segment(SizeClass& of) {
     Segment* coldest = nullptr;
     double coldest_mean = 0;
     for (auto& [id, segment] : slots_.segments()) {
-        if (segment->slot_bytes != of.slot_bytes || segment->retiring || !segment->waiting.empty()) continue;
+        if (segment->slot_bytes != of.slot_bytes || segment->retiring || !segment->waiting.empty())
+            continue;
         double sum = 0;
         bool busy = false;
-        for (uint32_t slot = segment->first; slot < segment->first + segment->count && !busy; slot++) {
+        for (uint32_t slot = segment->first; slot < segment->first + segment->count && !busy;
+             slot++) {
             const SlotInfo& info = slots_.info(slot);
-            busy = info.pins > 0 || state_of(info) == SlotState::attempt || state_of(info) == SlotState::stocked;
+            busy = info.pins > 0 || state_of(info) == SlotState::attempt ||
+                   state_of(info) == SlotState::stocked;
             if (state_of(info) == SlotState::published) sum += info.touched;
         }
         double mean = sum / segment->count;

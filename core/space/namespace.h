@@ -1,8 +1,9 @@
 // One namespace in its node: what is published, and how blocks come and go.
 //
-// Invariants (protocols 2): a slot is given away only after it was unpublished (its gen made odd), a seq_cst fence, and a scan
-// that found it in no reader's page; until then it is in limbo. A block is published at most once per (version, key). Blocks
-// below the floor or past their expiry are found by nobody, and swept in time. The caller holds the node's lock.
+// Invariants (protocols 2): a slot is given away only after it was unpublished (its gen made odd),
+// a seq_cst fence, and a scan that found it in no reader's page; until then it is in limbo. A block
+// is published at most once per (version, key). Blocks below the floor or past their expiry are
+// found by nobody, and swept in time. The caller holds the node's lock.
 #pragma once
 #include <span>
 #include <string>
@@ -45,9 +46,11 @@ struct Publication {
 
 class Namespace {
   public:
-    Namespace(std::string name, const NamespaceConfig& config, uint64_t floor, fabric::Memory& memory, Budget& budget,
-              uint64_t incarnation, bool prefault)
-        : name_(std::move(name)), config_(config), slots_(memory, budget, config_, incarnation, prefault) {
+    Namespace(std::string name, const NamespaceConfig& config, uint64_t floor,
+              fabric::Memory& memory, Budget& budget, uint64_t incarnation, bool prefault)
+        : name_(std::move(name)),
+          config_(config),
+          slots_(memory, budget, config_, incarnation, prefault) {
         floor_ = floor;
     }
     Status start(uint64_t serve_until);
@@ -58,7 +61,9 @@ class Namespace {
     uint64_t floor() const { return floor_; }
     /** Raises the floor for every reader at once. */
     void raise_floor(uint64_t version);
-    void set_serve_until(uint64_t instant) { slots_.index_header().serve_until.store_release(instant); }
+    void set_serve_until(uint64_t instant) {
+        slots_.index_header().serve_until.store_release(instant);
+    }
 
     /** The published, current block, or kNoSlot. */
     uint32_t find(const Key& key, uint64_t version, uint64_t now);
@@ -67,7 +72,8 @@ class Namespace {
 
     /** A slot for `bytes`, unpublished, its gen a fresh odd value; evicts where it must. */
     Result<uint32_t> allocate(uint64_t bytes, uint64_t now, SlotState state);
-    /** Publishes a filled slot; `old`: the block it replaces, or kNoSlot. False: no memory for its index entry. */
+    /** Publishes a filled slot; `old`: the block it replaces, or kNoSlot. False: no memory for its
+     * index entry. */
     bool publish(uint32_t slot, const Publication& block, uint32_t old, uint64_t now);
     /** Takes a block away from readers; reason: WEFT_MISS_*. */
     void unpublish(uint32_t slot, uint32_t reason);
@@ -75,7 +81,8 @@ class Namespace {
     void discard(uint32_t slot);
     void touch(Touch use, uint64_t now);
     void set_expiry(uint32_t slot, uint64_t expiry);
-    /** Publishes nothing, but stores a fresh odd gen: whatever a follower knew of the slot is void. */
+    /** Publishes nothing, but stores a fresh odd gen: whatever a follower knew of the slot is void.
+     */
     void renew_gen(uint32_t slot);
 
     void attach(const Attachment& attachment) { attachments_.push_back(attachment); }
@@ -93,7 +100,8 @@ class Namespace {
 
     /** Empties the segment and marks it retiring. */
     void retire(Segment& segment);
-    /** The least used segment of a class, by the sum of its blocks' ages; nullptr: none without pins. */
+    /** The least used segment of a class, by the sum of its blocks' ages; nullptr: none without
+     * pins. */
     Segment* coldest_segment(SizeClass& of);
     /** Retiring segments that hold nothing any more. */
     std::vector<uint32_t> empty_segments();

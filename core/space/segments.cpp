@@ -1,6 +1,7 @@
-// How segments come and go (protocols 1): a new one is announced to every process that has the namespace open, and no slot of it
-// is given out before each has confirmed it or has been late for a second; an emptied one is unmapped by every process, then
-// punched. Memory moves between classes and namespaces in no other way.
+// How segments come and go (protocols 1): a new one is announced to every process that has the
+// namespace open, and no slot of it is given out before each has confirmed it or has been late for
+// a second; an emptied one is unmapped by every process, then punched. Memory moves between classes
+// and namespaces in no other way.
 #include <algorithm>
 
 #include "capi/weft.h"
@@ -14,7 +15,8 @@ void Cache::push_new_segments(Space& space) {
     for (auto& [id, segment] : space.space->slots().segments()) {
         if (!known.insert(id).second) continue;
         for (auto [opening, session] : space.openings) {
-            if (!sessions_.at(session).process->push_segment(opening, *segment)) segment->waiting.insert(opening);
+            if (!sessions_.at(session).process->push_segment(opening, *segment))
+                segment->waiting.insert(opening);
         }
     }
 }
@@ -50,7 +52,8 @@ void Cache::move_segments(Space& space, uint64_t now) {
         if (known.erase(id) != 0) {
             segment.waiting.clear();
             for (auto [opening, session] : space.openings) {
-                if (!sessions_.at(session).process->drop_segment(opening, id)) segment.waiting.insert(opening);
+                if (!sessions_.at(session).process->drop_segment(opening, id))
+                    segment.waiting.insert(opening);
             }
         }
         if (!segment.waiting.empty()) continue;
@@ -77,11 +80,13 @@ void Cache::move_segments(Space& space, uint64_t now) {
     }
 }
 
-/** A class that cannot help itself gets a segment's memory from the class that holds the most. True: it is on its way. */
+/** A class that cannot help itself gets a segment's memory from the class that holds the most.
+ * True: it is on its way. */
 bool Cache::reclaim(Space& of, uint64_t bytes) {
     uint64_t slot_bytes = slot_bytes_for(bytes);
     uint64_t quota = of.space->config().quota;
-    if (slot_bytes > options_.memory || (quota != 0 && of.space->slots().data_bytes() + slot_bytes > quota)) {
+    if (slot_bytes > options_.memory ||
+        (quota != 0 && of.space->slots().data_bytes() + slot_bytes > quota)) {
         return false;
     }
     uint64_t coming = 0;
@@ -95,12 +100,15 @@ bool Cache::reclaim(Space& of, uint64_t bytes) {
         for (auto& [size, other] : space->space->slots().classes()) {
             uint64_t held = 0;
             for (auto& [id, segment] : space->space->slots().segments()) {
-                if (segment->slot_bytes == size && !segment->retiring) held += segment->file.mapping.size();
+                if (segment->slot_bytes == size && !segment->retiring)
+                    held += segment->file.mapping.size();
             }
-            if (held > 0 && (space.get() != &of || size != slot_bytes)) holders.push_back({held, {space.get(), &other}});
+            if (held > 0 && (space.get() != &of || size != slot_bytes))
+                holders.push_back({held, {space.get(), &other}});
         }
     }
-    std::sort(holders.begin(), holders.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+    std::sort(holders.begin(), holders.end(),
+              [](const auto& a, const auto& b) { return a.first > b.first; });
     uint64_t wanted = slot_bytes + (uint64_t{1} << 20);
     for (auto& [held, holder] : holders) {
         while (coming + budget_.left() < wanted) {
@@ -114,7 +122,8 @@ bool Cache::reclaim(Space& of, uint64_t bytes) {
     return coming > 0;
 }
 
-/** Classes that evicted since the last look and hold less than an equal share take a segment from the one that holds the most. */
+/** Classes that evicted since the last look and hold less than an equal share take a segment from
+ * the one that holds the most. */
 void Cache::rebalance() {
     uint64_t active = 0;
     Space* largest = nullptr;
@@ -134,16 +143,21 @@ void Cache::rebalance() {
         uint64_t quota = space->space->config().quota;
         uint64_t bytes = space->space->slots().data_bytes();
         uint64_t segment = bytes / 4 + (uint64_t{2} << 20);
-        if (evicted > space->evicted_before && active > 1 && bytes + segment < options_.memory / active &&
+        if (evicted > space->evicted_before && active > 1 &&
+            bytes + segment < options_.memory / active &&
             (quota == 0 || bytes + segment <= quota)) {
             starving = true;
         }
         space->evicted_before = evicted;
     }
-    if (!starving || largest == nullptr || most <= options_.memory / active || budget_.left() > most / 8) return;
+    if (!starving || largest == nullptr || most <= options_.memory / active ||
+        budget_.left() > most / 8)
+        return;
     SizeClass* biggest = nullptr;
     for (auto& [size, of] : largest->space->slots().classes()) {
-        if (biggest == nullptr || of.segments * of.slot_bytes > biggest->segments * biggest->slot_bytes) biggest = &of;
+        if (biggest == nullptr ||
+            of.segments * of.slot_bytes > biggest->segments * biggest->slot_bytes)
+            biggest = &of;
     }
     Segment* segment = largest->space->coldest_segment(*biggest);
     if (segment == nullptr) return;

@@ -1,5 +1,5 @@
-// Segments start at 2 MiB and double, at most an eighth of memory= each and 64 a class (descriptor limits, protocols 1); a
-// block larger than the largest class has a segment of its own.
+// Segments start at 2 MiB and double, at most an eighth of memory= each and 64 a class (descriptor
+// limits, protocols 1); a block larger than the largest class has a segment of its own.
 #include "core/space/slots.h"
 
 #include <algorithm>
@@ -16,8 +16,13 @@ uint64_t pages(uint64_t bytes) { return (bytes + kPage - 1) & ~(kPage - 1); }
 
 }  // namespace
 
-Slots::Slots(fabric::Memory& memory, Budget& budget, const NamespaceConfig& config, uint64_t incarnation, bool prefault)
-    : memory_(memory), budget_(budget), config_(config), incarnation_(incarnation | 1), prefault_(prefault) {}
+Slots::Slots(fabric::Memory& memory, Budget& budget, const NamespaceConfig& config,
+             uint64_t incarnation, bool prefault)
+    : memory_(memory),
+      budget_(budget),
+      config_(config),
+      incarnation_(incarnation | 1),
+      prefault_(prefault) {}
 
 Slots::~Slots() { budget_.give(data_bytes_ + index_bytes_); }
 
@@ -28,11 +33,14 @@ Status Slots::start() {
     uint64_t overflow_at = kIndexPage + pages(buckets * sizeof(Bucket));
     uint64_t slots_at = overflow_at + pages(buckets * sizeof(Bucket));
     uint64_t checksums_at = slots_at + pages(slots_max_ * sizeof(SlotHeader));
-    uint64_t size = checksums_at + (config_.parts > 1 ? pages(slots_max_ * config_.parts * sizeof(SharedWord)) : 0);
+    uint64_t size =
+        checksums_at +
+        (config_.parts > 1 ? pages(slots_max_ * config_.parts * sizeof(SharedWord)) : 0);
     Result<fabric::SharedFile> file = memory_.create_index(size);
     if (!file) return file.failure();
     index_ = std::move(*file);
-    if (!reserve(0, kIndexPage)) return Failure{WEFT_EQUOTA, "memory=" + std::to_string(budget_.limit()) + " is used up"};
+    if (!reserve(0, kIndexPage))
+        return Failure{WEFT_EQUOTA, "memory=" + std::to_string(budget_.limit()) + " is used up"};
     IndexHeader& header = index_header();
     header.layout_version.store_relaxed(kLayoutVersion);
     header.buckets.store_relaxed(kIndexPage);
@@ -44,16 +52,20 @@ Status Slots::start() {
     std::byte* base = index_.mapping.address();
     headers_ = reinterpret_cast<SlotHeader*>(base + slots_at);
     if (config_.parts > 1) checksums_ = reinterpret_cast<SharedWord*>(base + checksums_at);
-    table_ = Table(base, [this](uint64_t offset, uint64_t bytes) { return reserve(offset, bytes); });
+    table_ =
+        Table(base, [this](uint64_t offset, uint64_t bytes) { return reserve(offset, bytes); });
     table_.hash_of = [this](uint32_t slot) {
-        return hash_key({headers_[slot].key_hi.load_relaxed(), headers_[slot].key_lo.load_relaxed()});
+        return hash_key(
+            {headers_[slot].key_hi.load_relaxed(), headers_[slot].key_lo.load_relaxed()});
     };
-    if (!table_.start()) return Failure{WEFT_EQUOTA, "memory=" + std::to_string(budget_.limit()) + " is used up"};
+    if (!table_.start())
+        return Failure{WEFT_EQUOTA, "memory=" + std::to_string(budget_.limit()) + " is used up"};
     return Nothing{};
 }
 
 uint64_t Slots::offset_of(const void* in_index) const {
-    return static_cast<uint64_t>(static_cast<const std::byte*>(in_index) - index_.mapping.address());
+    return static_cast<uint64_t>(static_cast<const std::byte*>(in_index) -
+                                 index_.mapping.address());
 }
 
 bool Slots::reserve(uint64_t offset, uint64_t size) {
@@ -81,7 +93,8 @@ uint64_t Slots::segment_size(const SizeClass& of) const {
     if (of.slot_bytes > kLargestClass) return of.slot_bytes;
     uint64_t most = std::max(kSmallestSegment, budget_.limit() / 8);
     if (prefault_ && config_.block_bytes() != 0) return std::max(of.slot_bytes, most);
-    uint64_t quota = config_.quota == 0 ? UINT64_MAX : config_.quota - std::min(config_.quota, data_bytes_);
+    uint64_t quota =
+        config_.quota == 0 ? UINT64_MAX : config_.quota - std::min(config_.quota, data_bytes_);
     return std::max(of.slot_bytes, std::min({of.next_bytes, most, std::max(quota, of.slot_bytes)}));
 }
 
@@ -103,20 +116,23 @@ Result<uint32_t> Slots::take_range(uint32_t count) {
 
 Result<Segment*> Slots::add_segment(SizeClass& of, uint64_t now) {
     if (of.segments >= kSegmentsPerClass || segments_.size() >= kSegmentsMax) {
-        return Failure{WEFT_EQUOTA, std::to_string(of.segments) + " segments of " + std::to_string(of.slot_bytes) +
+        return Failure{WEFT_EQUOTA, std::to_string(of.segments) + " segments of " +
+                                        std::to_string(of.slot_bytes) +
                                         "-byte slots are the limit"};
     }
     uint64_t size = std::min(segment_size(of), budget_.left());
     auto count = static_cast<uint32_t>(size / of.slot_bytes);
     // Its slot headers are part of what it takes.
-    uint64_t header_bytes = sizeof(SlotHeader) + (config_.parts > 1 ? config_.parts * sizeof(SharedWord) : 0);
+    uint64_t header_bytes =
+        sizeof(SlotHeader) + (config_.parts > 1 ? config_.parts * sizeof(SharedWord) : 0);
     while (count > 0 && count * (of.slot_bytes + header_bytes) + 2 * kPage > budget_.left()) {
         count -= std::max<uint32_t>(1, count / 64);
     }
     size = pages(count * of.slot_bytes);
     if (count == 0 || (config_.quota != 0 && data_bytes_ + size > config_.quota)) {
-        return Failure{WEFT_EQUOTA, "no room for a slot of " + std::to_string(of.slot_bytes) + " bytes: memory=" +
-                                        std::to_string(budget_.limit()) + ", quota=" + std::to_string(config_.quota)};
+        return Failure{WEFT_EQUOTA, "no room for a slot of " + std::to_string(of.slot_bytes) +
+                                        " bytes: memory=" + std::to_string(budget_.limit()) +
+                                        ", quota=" + std::to_string(config_.quota)};
     }
     Result<uint32_t> first = take_range(count);
     if (!first) return first.failure();
@@ -128,10 +144,13 @@ Result<Segment*> Slots::add_segment(SizeClass& of, uint64_t now) {
     }
     if (!backed) {
         free_ranges_.emplace_back(*first, count);
-        return file.ok() ? Failure{WEFT_EQUOTA, "memory=" + std::to_string(budget_.limit()) + " is used up"} : file.failure();
+        return file.ok() ? Failure{WEFT_EQUOTA,
+                                   "memory=" + std::to_string(budget_.limit()) + " is used up"}
+                         : file.failure();
     }
     if (checksums_ != nullptr) {
-        reserve(offset_of(&checksums_[uint64_t{*first} * config_.parts]), uint64_t{count} * config_.parts * sizeof(SharedWord));
+        reserve(offset_of(&checksums_[uint64_t{*first} * config_.parts]),
+                uint64_t{count} * config_.parts * sizeof(SharedWord));
     }
     auto segment = std::make_unique<Segment>();
     segment->id = free_segments_.empty() ? next_segment_++ : free_segments_.back();

@@ -1,8 +1,10 @@
-// The slots of one namespace: its index file, its data segments, its size classes, and which slot is free.
+// The slots of one namespace: its index file, its data segments, its size classes, and which slot
+// is free.
 //
-// Invariants: a slot's bytes belong to one segment for the segment's life; a slot header's place is never used for anything else
-// while the index lives, and its gen never repeats a value; a free slot's gen is odd. What is taken from the Budget is given
-// back when the segment's memory has been punched. One thread (the node's lock).
+// Invariants: a slot's bytes belong to one segment for the segment's life; a slot header's place is
+// never used for anything else while the index lives, and its gen never repeats a value; a free
+// slot's gen is odd. What is taken from the Budget is given back when the segment's memory has been
+// punched. One thread (the node's lock).
 #pragma once
 #include <map>
 #include <memory>
@@ -47,7 +49,8 @@ struct Segment {
     uint32_t used = 0;  // slots that are not free
     bool retiring = false;
     fabric::SharedFile file;
-    std::set<uint64_t> waiting;  // openings that have not confirmed it (while it opens) or its end (while it retires)
+    std::set<uint64_t> waiting;  // openings that have not confirmed it (while it opens) or its end
+                                 // (while it retires)
     uint64_t opened = 0;
 };
 
@@ -64,20 +67,24 @@ class Slots {
   public:
     static constexpr uint32_t kSegmentsPerClass = 64;
 
-    Slots(fabric::Memory& memory, Budget& budget, const NamespaceConfig& config, uint64_t incarnation, bool prefault);
+    Slots(fabric::Memory& memory, Budget& budget, const NamespaceConfig& config,
+          uint64_t incarnation, bool prefault);
     ~Slots();
     /** Makes the index file. Call once, first. */
     Status start();
 
     SizeClass& size_class(uint64_t slot_bytes);
     std::map<uint64_t, SizeClass>& classes() { return classes_; }
-    /** A segment more for the class, or an error: WEFT_EQUOTA at a limit, WEFT_ENOMEM from the machine. */
+    /** A segment more for the class, or an error: WEFT_EQUOTA at a limit, WEFT_ENOMEM from the
+     * machine. */
     Result<Segment*> add_segment(SizeClass& of, uint64_t now);
     /** Takes a retired segment's memory away for good; nobody maps it any more. */
     void drop_segment(uint32_t id);
     Segment* segment(uint32_t id);
     std::map<uint32_t, std::unique_ptr<Segment>>& segments() { return segments_; }
-    Segment& segment_of(uint32_t slot) { return *segments_.at(static_cast<uint32_t>(header(slot).place.load_relaxed() >> 32)); }
+    Segment& segment_of(uint32_t slot) {
+        return *segments_.at(static_cast<uint32_t>(header(slot).place.load_relaxed() >> 32));
+    }
 
     /** A free slot of the class in a segment that is not retiring. */
     std::optional<uint32_t> take(SizeClass& of);
@@ -85,12 +92,16 @@ class Slots {
     std::byte* address(uint32_t slot);
 
     SlotHeader& header(uint32_t slot) { return headers_[slot]; }
-    uint64_t block_size(uint32_t slot) { return headers_[slot].size.load_relaxed() & ~kParentKnown; }
+    uint64_t block_size(uint32_t slot) {
+        return headers_[slot].size.load_relaxed() & ~kParentKnown;
+    }
     SharedWord& checksum(uint32_t slot, uint32_t part);
     SlotInfo& info(uint32_t slot) { return infos_[slot]; }
     SlotInfos& infos() { return infos_; }
     Table& table() { return table_; }
-    IndexHeader& index_header() { return *reinterpret_cast<IndexHeader*>(index_.mapping.address()); }
+    IndexHeader& index_header() {
+        return *reinterpret_cast<IndexHeader*>(index_.mapping.address());
+    }
     const fabric::SharedFile& index() const { return index_; }
     uint32_t slots_used() const { return next_slot_; }
     uint64_t memory_limit() const { return budget_.limit(); }

@@ -72,14 +72,17 @@ Result<Tokens> Tokens::parse(const std::string& text) {
         if (!(words >> entry.token) || entry.token[0] == '#') continue;
         std::string where = "tokens: line " + std::to_string(number);
         if (!(words >> entry.grant.pattern >> rights) || words >> rest) {
-            return Failure{WEFT_EINVAL, where + ": three words are expected: token, tenant/model pattern, rights"};
+            return Failure{
+                WEFT_EINVAL,
+                where + ": three words are expected: token, tenant/model pattern, rights"};
         }
         std::istringstream each(rights);
         std::string word;
         while (std::getline(each, word, ',')) {
             uint32_t right = right_of(word);
             if (right == 0) {
-                return Failure{WEFT_EINVAL, where + ": right \"" + word + "\": known are read, write, advance and admin"};
+                return Failure{WEFT_EINVAL, where + ": right \"" + word +
+                                                "\": known are read, write, advance and admin"};
             }
             entry.grant.rights |= right;
         }

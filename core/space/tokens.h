@@ -1,8 +1,9 @@
-// Who may do what: lines of `token pattern rights`, where pattern is of tenant/model with * and ?, and rights are of read,
-// write, advance and admin, joined by commas. Blank lines and lines with # are passed over.
+// Who may do what: lines of `token pattern rights`, where pattern is of tenant/model with * and ?,
+// and rights are of read, write, advance and admin, joined by commas. Blank lines and lines with #
+// are passed over.
 //
-// Invariants: a token is compared in constant time and never logged or repeated in an error; a bad line makes the whole text
-// bad, and the rights that held before go on.
+// Invariants: a token is compared in constant time and never logged or repeated in an error; a bad
+// line makes the whole text bad, and the rights that held before go on.
 #pragma once
 #include <memory>
 #include <string>

@@ -1,6 +1,7 @@
-// What is remembered of blocks that left, so that a miss can say why: a direct-mapped table of 8-byte entries, 60 bits of the
-// key's hash and the reason. It forgets by being overwritten, never grows beyond one entry a slot, and a false answer (two
-// keys with one hash: 2^-60 a pair) is a wrong reason, never a wrong byte.
+// What is remembered of blocks that left, so that a miss can say why: a direct-mapped table of
+// 8-byte entries, 60 bits of the key's hash and the reason. It forgets by being overwritten, never
+// grows beyond one entry a slot, and a false answer (two keys with one hash: 2^-60 a pair) is a
+// wrong reason, never a wrong byte.
 #pragma once
 #include <cstdint>
 #include <vector>

@@ -1,5 +1,6 @@
-// Answers in JSON to questions in words: what a node knows of itself, a namespace's blocks, why a key missed; and the
-// administrative verbs drop and flush. The words are capi/weft.h's (weft_query).
+// Answers in JSON to questions in words: what a node knows of itself, a namespace's blocks, why a
+// key missed; and the administrative verbs drop and flush. The words are capi/weft.h's
+// (weft_query).
 #include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
@@ -14,7 +15,7 @@ using nlohmann::json;
 
 namespace {
 
-constexpr const char* kReasons[kMissReasons] = {"",      "absent",  "evicted",     "expired",
+constexpr const char* kReasons[kMissReasons] = {"",       "absent",  "evicted",     "expired",
                                                 "fenced", "partial", "unreachable", "far"};
 constexpr uint64_t kBlocksMost = 10000;
 
@@ -35,7 +36,8 @@ Result<Key> parse_key(const std::string& text) {
         auto low = std::from_chars(text.data() + 16, text.data() + 32, key.lo, 16);
         good = high.ptr == text.data() + 16 && low.ptr == text.data() + 32;
     }
-    if (!good) return Failure{WEFT_EINVAL, "key=" + text + ": 32 hexadecimal digits, the high half first"};
+    if (!good)
+        return Failure{WEFT_EINVAL, "key=" + text + ": 32 hexadecimal digits, the high half first"};
     return key;
 }
 
@@ -43,23 +45,28 @@ Key key_at(Slots& slots, uint32_t slot) {
     return {slots.header(slot).key_hi.load_relaxed(), slots.header(slot).key_lo.load_relaxed()};
 }
 
-json list_blocks(Namespace& space, uint64_t version, const Key& after, bool from_start, uint64_t limit, uint64_t now) {
+json list_blocks(Namespace& space, uint64_t version, const Key& after, bool from_start,
+                 uint64_t limit, uint64_t now) {
     std::vector<std::pair<Key, uint32_t>> found;
     Slots& slots = space.slots();
     for (uint32_t slot = 0; slot < slots.slots_used(); slot++) {
         if (static_cast<SlotState>(slots.info(slot).state) != SlotState::published) continue;
         uint64_t expiry = slots.header(slot).expiry.load_relaxed();
-        if (slots.header(slot).version.load_relaxed() != version || (expiry != 0 && now >= expiry)) continue;
+        if (slots.header(slot).version.load_relaxed() != version || (expiry != 0 && now >= expiry))
+            continue;
         Key key = key_at(slots, slot);
         if (from_start || key > after) found.emplace_back(key, slot);
     }
     size_t count = std::min<size_t>(limit, found.size());
-    std::partial_sort(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(count), found.end());
+    std::partial_sort(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(count),
+                      found.end());
     json blocks = json::array();
     for (size_t i = 0; i < count; i++) {
         auto [key, slot] = found[i];
         SlotHeader& header = slots.header(slot);
-        json block = {{"key", key_text(key)}, {"bytes", slots.block_size(slot)}, {"pins", slots.info(slot).pins}};
+        json block = {{"key", key_text(key)},
+                      {"bytes", slots.block_size(slot)},
+                      {"pins", slots.info(slot).pins}};
         uint64_t expiry = header.expiry.load_relaxed();
         if (expiry != 0) block["expires_in_s"] = (expiry - now) / fabric::kSecond;
         blocks.push_back(block);
@@ -73,7 +80,8 @@ json Cache::describe(Space& space) const {
     Namespace& of = *space.space;
     NamespaceStats stats = of.stats_now();
     json misses = json::object();
-    for (uint32_t reason = 1; reason < kMissReasons; reason++) misses[kReasons[reason]] = stats.misses[reason];
+    for (uint32_t reason = 1; reason < kMissReasons; reason++)
+        misses[kReasons[reason]] = stats.misses[reason];
     return {{"name", of.name()},
             {"floor", of.floor()},
             {"blocks", of.blocks()},
@@ -107,22 +115,22 @@ Result<std::string> Cache::query_node(uint32_t session, const std::string& verb)
         if (verb == "stats") {
             list.push_back(describe(*space));
         } else {
-            list.push_back({{"name", name}, {"floor", space->space->floor()}, {"blocks", space->space->blocks()},
+            list.push_back({{"name", name},
+                            {"floor", space->space->floor()},
+                            {"blocks", space->space->blocks()},
                             {"config", to_json(space->space->config())}});
         }
     }
     if (verb == "namespaces") return json{{"namespaces", list}}.dump();
-    return json{{"memory", budget_.limit()},
-                {"memory_used", budget_.used()},
-                {"sessions", sessions_.size()},
-                {"pins", pinned_blocks_},
-                {"pins_max", options_.pins_max},
-                {"namespaces", list}}
+    return json{{"memory", budget_.limit()},     {"memory_used", budget_.used()},
+                {"sessions", sessions_.size()},  {"pins", pinned_blocks_},
+                {"pins_max", options_.pins_max}, {"namespaces", list}}
         .dump();
 }
 
-Result<std::string> Cache::query_space(Session&, Opening& opening, Space& space, uint32_t may, const std::string& verb,
-                                       const std::string& arguments, uint64_t now) {
+Result<std::string> Cache::query_space(Session&, Opening& opening, Space& space, uint32_t may,
+                                       const std::string& verb, const std::string& arguments,
+                                       uint64_t now) {
     Result<Options> options = Options::parse(arguments.c_str());
     if (!options) return options.failure();
     Namespace& of = *space.space;
@@ -149,22 +157,31 @@ Result<std::string> Cache::query_space(Session&, Opening& opening, Space& space,
         if (!key) return key.failure();
         uint32_t slot = of.find(*key, opening.version, now);
         uint32_t reason = slot != kNoSlot ? 0 : of.miss_reason(*key, opening.version, now);
-        if (slot == kNoSlot && space.writing->being_written(*key, opening.version) != kNoSlot) reason = WEFT_MISS_PARTIAL;
-        answer = {{"key", key_text(*key)}, {"version", opening.version}, {"there", slot != kNoSlot}, {"reason", kReasons[reason]}};
+        if (slot == kNoSlot && space.writing->being_written(*key, opening.version) != kNoSlot)
+            reason = WEFT_MISS_PARTIAL;
+        answer = {{"key", key_text(*key)},
+                  {"version", opening.version},
+                  {"there", slot != kNoSlot},
+                  {"reason", kReasons[reason]}};
         if (slot != kNoSlot) {
             answer["bytes"] = of.slots().block_size(slot);
             answer["pins"] = of.slots().info(slot).pins;
         }
     } else if (verb == "flush" || verb == "drop") {
         known = verb == "flush" ? "version" : "nothing";
-        if ((may & kAdmin) == 0) return Failure{WEFT_EDENIED, "the token does not allow " + verb + " in namespace " + of.name()};
+        if ((may & kAdmin) == 0)
+            return Failure{WEFT_EDENIED,
+                           "the token does not allow " + verb + " in namespace " + of.name()};
         bool all = !options->has("version");
-        Result<uint64_t> version = verb == "flush" ? options->take_number("version", 0, 0, INT64_MAX) : Result<uint64_t>(uint64_t{0});
+        Result<uint64_t> version = verb == "flush"
+                                       ? options->take_number("version", 0, 0, INT64_MAX)
+                                       : Result<uint64_t>(uint64_t{0});
         if (!version) return version.failure();
         Status rest = options->finish(known);
         if (!rest) return rest.failure();
         if (verb == "drop" && space.openings.size() > 1) {
-            return Failure{WEFT_EBUSY, "namespace " + of.name() + " is open " + std::to_string(space.openings.size()) + " times"};
+            return Failure{WEFT_EBUSY, "namespace " + of.name() + " is open " +
+                                           std::to_string(space.openings.size()) + " times"};
         }
         uint64_t count = of.flush(all ? std::nullopt : std::optional<uint64_t>(*version));
         answer = {{"removed", count}};
@@ -176,14 +193,17 @@ Result<std::string> Cache::query_space(Session&, Opening& opening, Space& space,
         }
         return answer.dump();
     } else {
-        return Failure{WEFT_EINVAL, "query \"" + verb + "\": of a space: stats, layout, blocks, explain, drop, flush"};
+        return Failure{
+            WEFT_EINVAL,
+            "query \"" + verb + "\": of a space: stats, layout, blocks, explain, drop, flush"};
     }
     Status rest = options->finish(known);
     if (!rest) return rest.failure();
     return answer.dump();
 }
 
-Result<std::string> Cache::query(uint32_t session, uint64_t opening, const std::string& words, uint64_t now) {
+Result<std::string> Cache::query(uint32_t session, uint64_t opening, const std::string& words,
+                                 uint64_t now) {
     size_t space_at = words.find(' ');
     std::string verb = words.substr(0, space_at);
     std::string arguments = space_at == std::string::npos ? "" : words.substr(space_at + 1);
@@ -191,16 +211,19 @@ Result<std::string> Cache::query(uint32_t session, uint64_t opening, const std::
         Space* space = nullptr;
         Opening* of = opening_of(session, opening, space);
         if (of == nullptr) return Failure{WEFT_ECLOSED, "the namespace is not open"};
-        return query_space(sessions_.at(session), *of, *space, rights(session, *space), verb, arguments, now);
+        return query_space(sessions_.at(session), *of, *space, rights(session, *space), verb,
+                           arguments, now);
     }
     if (verb == "stats" || verb == "namespaces") return query_node(session, verb);
     if (verb == "flush" || verb == "drop") {
         uint64_t count = 0;
         std::vector<std::string> names;
         for (auto& [name, space] : spaces_) {
-            if ((rights_on(sessions_.at(session).grants, name) & kAdmin) != 0) names.push_back(name);
+            if ((rights_on(sessions_.at(session).grants, name) & kAdmin) != 0)
+                names.push_back(name);
         }
-        if (names.empty() && !spaces_.empty()) return Failure{WEFT_EDENIED, "the token does not allow " + verb};
+        if (names.empty() && !spaces_.empty())
+            return Failure{WEFT_EDENIED, "the token does not allow " + verb};
         for (const std::string& name : names) {
             Space& space = *spaces_.at(name);
             count += space.space->flush(std::nullopt);
@@ -211,7 +234,9 @@ Result<std::string> Cache::query(uint32_t session, uint64_t opening, const std::
         }
         return json{{"removed", count}}.dump();
     }
-    return Failure{WEFT_EINVAL, "query \"" + verb + "\": known are about, stats, namespaces, error, drop, flush, reload"};
+    return Failure{
+        WEFT_EINVAL,
+        "query \"" + verb + "\": known are about, stats, namespaces, error, drop, flush, reload"};
 }
 
 /** The namespace is gone once its last opening has closed. Its floor is remembered. */

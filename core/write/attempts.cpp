@@ -1,4 +1,5 @@
-// Attempts and reservations: from the opening of a part to the publication of its block, or to the last holder's word.
+// Attempts and reservations: from the opening of a part to the publication of its block, or to the
+// last holder's word.
 #include "capi/weft.h"
 #include "core/write/writing.h"
 #include "fabric/clock/clock.h"
@@ -48,13 +49,15 @@ uint64_t Writing::expiry(uint32_t ttl_s, uint64_t now) const {
     return seconds == 0 ? 0 : now + seconds * fabric::kSecond;
 }
 
-Result<Writing::Attempt*> Writing::start_attempt(Pending& pending, const RequestItem& item, Opening& opening, uint64_t now) {
+Result<Writing::Attempt*> Writing::start_attempt(Pending& pending, const RequestItem& item,
+                                                 Opening& opening, uint64_t now) {
     const NamespaceConfig& config = space_.config();
     if (opening.quarantined >= kQuarantineMax) {
-        return Failure{WEFT_EQUOTA, std::to_string(opening.quarantined) + " slots wait for this process's COMMIT or ABORT"};
+        return Failure{WEFT_EQUOTA, std::to_string(opening.quarantined) +
+                                        " slots wait for this process's COMMIT or ABORT"};
     }
-    Result<uint32_t> slot =
-        space_.allocate(config.any_size() ? item.size : config.block_bytes(), now, SlotState::attempt);
+    Result<uint32_t> slot = space_.allocate(config.any_size() ? item.size : config.block_bytes(),
+                                            now, SlotState::attempt);
     if (!slot) return slot.failure();
     Attempt attempt;
     attempt.id = next_id_++;
@@ -65,7 +68,8 @@ Result<Writing::Attempt*> Writing::start_attempt(Pending& pending, const Request
     attempt.replace = (pending.request.flags & WEFT_REPLACE) != 0;
     attempt.deadline = now + config.write_s * fabric::kSecond;
     attempt.parts.resize(config.parts);
-    for (uint32_t part = 0; part < config.parts; part++) attempt.parts[part].size = config.bytes_of(part, item.size);
+    for (uint32_t part = 0; part < config.parts; part++)
+        attempt.parts[part].size = config.bytes_of(part, item.size);
     open_[{item.key, opening.version}] = attempt.id;
     return &(attempts_[attempt.id] = std::move(attempt));
 }
@@ -86,7 +90,8 @@ int32_t Writing::join(Attempt& attempt, Pending& pending, uint32_t item, Opening
         if (part.final.overlaps(start, start + size)) return -WEFT_EEXISTS;
         if (part.in_flight.overlaps(start, start + size)) return -WEFT_EHELD;
     }
-    if (reservations_.size() >= kReservationsMax && reservations_.count(id) == 0) return -WEFT_EQUOTA;
+    if (reservations_.size() >= kReservationsMax && reservations_.count(id) == 0)
+        return -WEFT_EQUOTA;
     if (request.user) {
         part.reserved_by = id;
     } else {
@@ -182,8 +187,9 @@ void Writing::drop_holder(uint64_t id, uint64_t reservation, Opening* opening) {
 }
 
 /** One piece becomes final. 0, or how its attempt ended. */
-int32_t Writing::commit_piece(const Piece& piece, uint64_t id, bool user, const Request& request, uint32_t item, Opening& opening,
-                              uint64_t now, uint64_t& published_out) {
+int32_t Writing::commit_piece(const Piece& piece, uint64_t id, bool user, const Request& request,
+                              uint32_t item, Opening& opening, uint64_t now,
+                              uint64_t& published_out) {
     auto found = attempts_.find(piece.attempt);
     if (found == attempts_.end()) return -WEFT_EMISS;
     Attempt& attempt = found->second;
@@ -236,7 +242,8 @@ void Writing::commit(Opening& opening, const Request& request, Reply& reply, uin
     uint64_t count = 0;
     for (uint32_t i = 0; i < pieces.size(); i++) {
         ReplyItem item;
-        item.status = commit_piece(pieces[i], request.number, user, request, i, opening, now, item.value);
+        item.status =
+            commit_piece(pieces[i], request.number, user, request, i, opening, now, item.value);
         if (item.status == 0) {
             count++;
         } else if (reply.status == 0) {
@@ -290,7 +297,8 @@ void Writing::abort(Opening& opening, const Request& request, Reply& reply, uint
             std::multiset<uint64_t> holders = attempt->holders;
             end_attempt(id, -WEFT_ECANCELED);
             for (uint64_t holder : holders) {
-                if (reservations_.at(holder).opening == opening.id) drop_holder(id, holder, &opening);
+                if (reservations_.at(holder).opening == opening.id)
+                    drop_holder(id, holder, &opening);
             }
         }
         reply.items.push_back(out);

@@ -1,6 +1,8 @@
-// What a process asks of a node and what the node answers: plain values, the same whether they cross a socket or a function call.
+// What a process asks of a node and what the node answers: plain values, the same whether they
+// cross a socket or a function call.
 //
-// Invariants: every request gets exactly one reply, maybe later; items of a reply stand in the order of the request's.
+// Invariants: every request gets exactly one reply, maybe later; items of a reply stand in the
+// order of the request's.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -15,13 +17,14 @@ namespace weft {
 enum class Verb : uint16_t {
     stock,    // give me `size` slots for blocks of items[0].size bytes
     publish,  // these stock slots are filled: publish them
-    reserve,  // open the part of each block for writing in place (user = true) or a range of it (SAVE of a range)
+    reserve,  // open the part of each block for writing in place (user = true) or a range of it
+              // (SAVE of a range)
     commit,   // reservation: the bytes are final
     abort,    // reservation, or by key what this writer has not published
     locate,   // where is the block (LOAD, VIEW); or why is it not there
-    wait,     // until it is published, or followed far enough; with WEFT_CLAIM the right to compute it
-    match,    // count, pin
-    touch,    // expiry
+    wait,  // until it is published, or followed far enough; with WEFT_CLAIM the right to compute it
+    match,  // count, pin
+    touch,  // expiry
     remove,
     advance,
     release,  // pins and claims: items' key.lo
@@ -43,8 +46,8 @@ struct Request {
     uint64_t number = 0;    // reservation, version or claim
     uint64_t deadline = 0;  // CLOCK_BOOTTIME ns
     uint32_t ttl_s = 0;
-    bool user = false;  // reserve: the caller writes in place
-    bool view = false;  // locate: for a VIEW, which opens a followed block at once
+    bool user = false;        // reserve: the caller writes in place
+    bool view = false;        // locate: for a VIEW, which opens a followed block at once
     bool has_parent = false;  // CHAIN: the block before items[0]
     Key parent;
     std::vector<RequestItem> items;
@@ -54,7 +57,8 @@ struct ReplyItem {
     int32_t status = 0;  // 0 or a negated code
     uint32_t slot = kNoSlot;
     uint64_t gen = 0;
-    uint64_t value = 0;  // bytes; with WEFT_EMISS the reason; of publish and commit: 1 if this published the block
+    uint64_t value = 0;  // bytes; with WEFT_EMISS the reason; of publish and commit: 1 if this
+                         // published the block
     uint64_t place = 0;  // segment << 32 | index
 };
 

@@ -1,5 +1,6 @@
-// Those who ask for a block and may have to wait: each item is settled by looking at the key anew whenever something about it
-// changed, first come first. So a grant is nothing but the first look that finds the key free.
+// Those who ask for a block and may have to wait: each item is settled by looking at the key anew
+// whenever something about it changed, first come first. So a grant is nothing but the first look
+// that finds the key free.
 #include <algorithm>
 
 #include "capi/weft.h"
@@ -28,21 +29,25 @@ bool Writing::settle_stock(Pending& pending, Opening& opening, uint64_t now, Key
     refill(opening, request.items[0].size, static_cast<uint32_t>(request.size), reply, now);
     bool none = reply.stock.empty();
     wait_for = kRoom;
-    if (none && stock_limit(request.items[0].size) > 0 && reclaim_(request.items[0].size)) return false;
+    if (none && stock_limit(request.items[0].size) > 0 && reclaim_(request.items[0].size))
+        return false;
     reply.items[0].status = none ? -WEFT_EQUOTA : 0;
     return true;
 }
 
 uint64_t Writing::stock_limit(uint64_t bytes) {
-    return std::min<uint64_t>(kStockMax, space_.slots().memory_limit() / 32 / slot_bytes_for(bytes));
+    return std::min<uint64_t>(kStockMax,
+                              space_.slots().memory_limit() / 32 / slot_bytes_for(bytes));
 }
 
-/** Slots that the process may fill without asking: at most kStockMax and a 32nd of memory= per class. */
+/** Slots that the process may fill without asking: at most kStockMax and a 32nd of memory= per
+ * class. */
 void Writing::refill(Opening& opening, uint64_t bytes, uint32_t count, Reply& reply, uint64_t now) {
     uint64_t slot_bytes = slot_bytes_for(bytes);
     uint64_t most = stock_limit(bytes);
     uint64_t have = 0;
-    for (uint32_t slot : opening.stock) have += space_.slots().segment_of(slot).slot_bytes == slot_bytes ? 1 : 0;
+    for (uint32_t slot : opening.stock)
+        have += space_.slots().segment_of(slot).slot_bytes == slot_bytes ? 1 : 0;
     for (; count > 0 && have < most; count--, have++) {
         Result<uint32_t> slot = space_.allocate(bytes, now, SlotState::stocked);
         if (!slot) {
@@ -68,7 +73,8 @@ void Writing::begin(const PendingPtr& pending, Opening& opening, uint64_t now) {
     for (ReplyItem& item : all.reply.items) item.status = kUnsettled;
     for (uint32_t i = 0; i < (claim ? 1 : count) && all.left > 0; i++) {
         Key key = all.request.items[i].key;
-        bool settled = claim ? settle_claim(all, opening, now, key) : settle(all, i, opening, now, key);
+        bool settled =
+            claim ? settle_claim(all, opening, now, key) : settle(all, i, opening, now, key);
         if (settled) {
             all.left--;
         } else {
@@ -80,7 +86,8 @@ void Writing::begin(const PendingPtr& pending, Opening& opening, uint64_t now) {
         for (const ReplyItem& item : all.reply.items) used += item.status == 0 ? 1 : 0;
         if (used > 0) refill(opening, all.request.items[0].size, used, all.reply, now);
         if ((all.request.flags & WEFT_CHAIN) != 0) {
-            // Deepest first, root last: the order in which a chain is used is the order in which it is kept.
+            // Deepest first, root last: the order in which a chain is used is the order in which it
+            // is kept.
             uint32_t tip = space_.find(all.request.items.back().key, opening.version, now);
             if (tip != kNoSlot) space_.touch({tip, count, 0}, now);
         }
@@ -123,7 +130,8 @@ void Writing::drain(uint64_t now) {
             if (pending.left == 0) continue;
             auto opening = openings_.find(pending.opening);
             if (opening == openings_.end()) continue;
-            bool claim = pending.request.verb == Verb::wait && (pending.request.flags & WEFT_CLAIM) != 0;
+            bool claim =
+                pending.request.verb == Verb::wait && (pending.request.flags & WEFT_CLAIM) != 0;
             Key wait_for = pending.request.items[waiter.item].key;
             bool settled = claim ? settle_claim(pending, *opening->second, now, wait_for)
                                  : settle(pending, waiter.item, *opening->second, now, wait_for);
@@ -136,17 +144,23 @@ void Writing::drain(uint64_t now) {
     }
 }
 
-bool Writing::settle(Pending& pending, uint32_t item, Opening& opening, uint64_t now, Key& wait_for) {
+bool Writing::settle(Pending& pending, uint32_t item, Opening& opening, uint64_t now,
+                     Key& wait_for) {
     if (fenced(opening)) {
         pending.reply.items[item].status = -WEFT_EFENCED;
         return true;
     }
     switch (pending.request.verb) {
-        case Verb::stock: return settle_stock(pending, opening, now, wait_for);
-        case Verb::publish: return settle_publish(pending, item, opening, now);
-        case Verb::reserve: return settle_reserve(pending, item, opening, now, wait_for);
-        case Verb::locate: return settle_locate(pending, item, opening, now);
-        default: return settle_wait(pending, item, opening, now);
+        case Verb::stock:
+            return settle_stock(pending, opening, now, wait_for);
+        case Verb::publish:
+            return settle_publish(pending, item, opening, now);
+        case Verb::reserve:
+            return settle_reserve(pending, item, opening, now, wait_for);
+        case Verb::locate:
+            return settle_locate(pending, item, opening, now);
+        default:
+            return settle_wait(pending, item, opening, now);
     }
 }
 
@@ -167,7 +181,8 @@ bool Writing::settle_publish(Pending& pending, uint32_t item, Opening& opening, 
     ReplyItem& out = pending.reply.items[item];
     const NamespaceConfig& config = space_.config();
     uint64_t bytes = config.any_size() ? wanted.size : config.block_bytes();
-    if (opening.stock.count(wanted.slot) == 0 || space_.slots().segment_of(wanted.slot).slot_bytes < bytes) {
+    if (opening.stock.count(wanted.slot) == 0 ||
+        space_.slots().segment_of(wanted.slot).slot_bytes < bytes) {
         out.status = -WEFT_EINVAL;
         return true;
     }
@@ -196,7 +211,8 @@ bool Writing::settle_publish(Pending& pending, uint32_t item, Opening& opening, 
     return true;
 }
 
-bool Writing::settle_reserve(Pending& pending, uint32_t item, Opening& opening, uint64_t now, Key& wait_for) {
+bool Writing::settle_reserve(Pending& pending, uint32_t item, Opening& opening, uint64_t now,
+                             Key& wait_for) {
     const RequestItem& wanted = pending.request.items[item];
     ReplyItem& out = pending.reply.items[item];
     bool replace = (pending.request.flags & WEFT_REPLACE) != 0;
@@ -209,7 +225,8 @@ bool Writing::settle_reserve(Pending& pending, uint32_t item, Opening& opening, 
     bool fresh = attempt == nullptr;
     if (fresh) {
         Result<Attempt*> started = start_attempt(pending, wanted, opening, now);
-        if (!started && started.failure().code == WEFT_EQUOTA && opening.quarantined < kQuarantineMax) {
+        if (!started && started.failure().code == WEFT_EQUOTA &&
+            opening.quarantined < kQuarantineMax) {
             const NamespaceConfig& config = space_.config();
             wait_for = kRoom;
             if (reclaim_(config.any_size() ? wanted.size : config.block_bytes())) return false;
@@ -234,8 +251,9 @@ bool Writing::settle_reserve(Pending& pending, uint32_t item, Opening& opening, 
 bool Writing::missing(Pending& pending, uint32_t item, uint64_t version, uint64_t now) {
     ReplyItem& out = pending.reply.items[item];
     out.status = -WEFT_EMISS;
-    out.value = pending.waited[item] ? uint64_t{WEFT_MISS_PARTIAL}
-                                     : space_.miss_reason(pending.request.items[item].key, version, now);
+    out.value = pending.waited[item]
+                    ? uint64_t{WEFT_MISS_PARTIAL}
+                    : space_.miss_reason(pending.request.items[item].key, version, now);
     return true;
 }
 
@@ -251,7 +269,8 @@ bool Writing::settle_locate(Pending& pending, uint32_t item, Opening& opening, u
         return true;
     }
     if (slot != kNoSlot) {
-        describe(slot, config.bytes_of(request.part, space_.slots().block_size(slot)), pending.reply.items[item]);
+        describe(slot, config.bytes_of(request.part, space_.slots().block_size(slot)),
+                 pending.reply.items[item]);
         return true;
     }
     if (attempt == nullptr) {
@@ -261,7 +280,8 @@ bool Writing::settle_locate(Pending& pending, uint32_t item, Opening& opening, u
     }
     if ((request.flags & WEFT_FOLLOW) != 0) {
         const Part& part = attempt->parts[request.part];
-        uint64_t end = wanted.size == 0 ? part.size : std::min(part.size, request.start + wanted.size);
+        uint64_t end =
+            wanted.size == 0 ? part.size : std::min(part.size, request.start + wanted.size);
         if (!request.view && part.final.prefix() < end) return false;
         if (opening.following.size() >= kFollowingMax && opening.following.count(wanted.key) == 0) {
             pending.reply.items[item].status = -WEFT_EQUOTA;
@@ -277,14 +297,17 @@ bool Writing::settle_locate(Pending& pending, uint32_t item, Opening& opening, u
     return true;
 }
 
-/** What the opening was shown of the block belongs to one attempt: neither the bytes nor the end of another one may be taken
- *  for its own. False once, and then it is forgotten: the caller drops what it read. */
-bool Writing::follows(const Request& request, const Key& key, Opening& opening, uint32_t slot, const Attempt* attempt) {
+/** What the opening was shown of the block belongs to one attempt: neither the bytes nor the end of
+ * another one may be taken for its own. False once, and then it is forgotten: the caller drops what
+ * it read. */
+bool Writing::follows(const Request& request, const Key& key, Opening& opening, uint32_t slot,
+                      const Attempt* attempt) {
     auto found = opening.following.find(key);
     if ((request.flags & WEFT_FOLLOW) == 0 || found == opening.following.end()) return true;
     const Opening::Followed& shown = found->second;
     if (attempt != nullptr && attempt->id == shown.attempt) return true;
-    bool became = slot == shown.slot && space_.slots().header(slot).gen.load_relaxed() == shown.gen + 1;
+    bool became =
+        slot == shown.slot && space_.slots().header(slot).gen.load_relaxed() == shown.gen + 1;
     opening.following.erase(found);
     return became;
 }
@@ -318,7 +341,8 @@ bool Writing::settle_wait(Pending& pending, uint32_t item, Opening& opening, uin
     return true;
 }
 
-/** The first block that is not there and that nobody writes or claims, and the items after it, become the process's. */
+/** The first block that is not there and that nobody writes or claims, and the items after it,
+ * become the process's. */
 bool Writing::settle_claim(Pending& pending, Opening& opening, uint64_t now, Key& wait_for) {
     const Request& request = pending.request;
     Reply& reply = pending.reply;
@@ -327,14 +351,17 @@ bool Writing::settle_claim(Pending& pending, Opening& opening, uint64_t now, Key
         return true;
     }
     uint32_t first = 0;
-    while (first < request.items.size() && space_.find(request.items[first].key, opening.version, now) != kNoSlot) first++;
+    while (first < request.items.size() &&
+           space_.find(request.items[first].key, opening.version, now) != kNoSlot)
+        first++;
     reply.value = first;
     for (uint32_t i = 0; i < first; i++) reply.items[i].status = 0;
     reply.status = 0;
     if (first == request.items.size()) return true;
     const Key& key = request.items[first].key;
     auto renewed = claims_.find(request.number);
-    bool mine = request.number != 0 && renewed != claims_.end() && renewed->second.session == opening.session;
+    bool mine = request.number != 0 && renewed != claims_.end() &&
+                renewed->second.session == opening.session;
     wait_for = key;
     if (open_attempt(key, opening.version) != nullptr) return false;
     if (claimed_by_other(key, opening.version, mine ? request.number : 0)) return false;
@@ -347,10 +374,13 @@ bool Writing::settle_claim(Pending& pending, Opening& opening, uint64_t now, Key
     Claim& claim = claims_[id];
     claim.session = opening.session;
     claim.version = opening.version;
-    claim.deadline = now + (request.ttl_s != 0 ? request.ttl_s : space_.config().write_s) * fabric::kSecond;
+    claim.deadline =
+        now + (request.ttl_s != 0 ? request.ttl_s : space_.config().write_s) * fabric::kSecond;
     for (uint32_t i = first; i < request.items.size(); i++) {
         Identity identity{request.items[i].key, opening.version};
-        if (claimed_.count(identity) != 0 || space_.find(identity.first, opening.version, now) != kNoSlot) continue;
+        if (claimed_.count(identity) != 0 ||
+            space_.find(identity.first, opening.version, now) != kNoSlot)
+            continue;
         claimed_[identity] = id;
         claim.keys.insert(identity.first);
     }

@@ -1,9 +1,12 @@
-// How blocks of one namespace come to be: attempts, reservations, quarantine, claims and those who wait (protocols 4).
+// How blocks of one namespace come to be: attempts, reservations, quarantine, claims and those who
+// wait (protocols 4).
 //
-// Invariants: a key has at most one open attempt, of one writer; an attempt commits or aborts whole; its slot is published only
-// when all bytes of all parts are final and nobody has a part open; the slot of an attempt that ended otherwise is given away
-// only when every holder said that it writes no more, or is dead. A claim keeps off claims only. Of those who wait for a key, the
-// first comes first. The caller holds the node's lock and answers the finished requests after it let go.
+// Invariants: a key has at most one open attempt, of one writer; an attempt commits or aborts
+// whole; its slot is published only when all bytes of all parts are final and nobody has a part
+// open; the slot of an attempt that ended otherwise is given away only when every holder said that
+// it writes no more, or is dead. A claim keeps off claims only. Of those who wait for a key, the
+// first comes first. The caller holds the node's lock and answers the finished requests after it
+// let go.
 #pragma once
 #include <map>
 #include <set>
@@ -46,21 +49,24 @@ class Ranges {
 
 class Writing {
   public:
-    static constexpr uint32_t kQuarantineMax = 64;   // slots of one opening
+    static constexpr uint32_t kQuarantineMax = 64;  // slots of one opening
     static constexpr uint32_t kReservationsMax = 4096;
     static constexpr uint32_t kFollowingMax = 4096;
     static constexpr uint32_t kStockMax = 64;
     static constexpr uint32_t kClaimsMax = 65536;
 
-    /** Asked for room for a block that the namespace could not allocate; false: there is none to come. */
+    /** Asked for room for a block that the namespace could not allocate; false: there is none to
+     * come. */
     using Reclaim = std::function<bool(uint64_t bytes)>;
-    /** Those who wait for memory wait for this key, which is no block's while the all-ones key is refused. */
+    /** Those who wait for memory wait for this key, which is no block's while the all-ones key is
+     * refused. */
     static constexpr Key kRoom{UINT64_MAX, UINT64_MAX};
 
     Writing(Namespace& space, uint64_t& next_id, Reclaim reclaim)
         : space_(space), next_id_(next_id), reclaim_(std::move(reclaim)) {}
 
-    /** stock, publish, reserve, locate and wait: settles what it can, the rest waits. Finished requests go to `finished`. */
+    /** stock, publish, reserve, locate and wait: settles what it can, the rest waits. Finished
+     * requests go to `finished`. */
     void begin(const PendingPtr& pending, Opening& opening, uint64_t now);
     void commit(Opening& opening, const Request& request, Reply& reply, uint64_t now);
     void abort(Opening& opening, const Request& request, Reply& reply, uint64_t now);
@@ -138,9 +144,11 @@ class Writing {
 
     bool settle(Pending& pending, uint32_t item, Opening& opening, uint64_t now, Key& wait_for);
     bool settle_stock(Pending& pending, Opening& opening, uint64_t now, Key& wait_for);
-    bool follows(const Request& request, const Key& key, Opening& opening, uint32_t slot, const Attempt* attempt);
+    bool follows(const Request& request, const Key& key, Opening& opening, uint32_t slot,
+                 const Attempt* attempt);
     bool settle_publish(Pending& pending, uint32_t item, Opening& opening, uint64_t now);
-    bool settle_reserve(Pending& pending, uint32_t item, Opening& opening, uint64_t now, Key& wait_for);
+    bool settle_reserve(Pending& pending, uint32_t item, Opening& opening, uint64_t now,
+                        Key& wait_for);
     bool settle_locate(Pending& pending, uint32_t item, Opening& opening, uint64_t now);
     bool settle_wait(Pending& pending, uint32_t item, Opening& opening, uint64_t now);
     bool settle_claim(Pending& pending, Opening& opening, uint64_t now, Key& wait_for);
@@ -156,14 +164,15 @@ class Writing {
     void refill(Opening& opening, uint64_t bytes, uint32_t count, Reply& reply, uint64_t now);
 
     Attempt* open_attempt(const Key& key, uint64_t version);
-    Result<Attempt*> start_attempt(Pending& pending, const RequestItem& item, Opening& opening, uint64_t now);
+    Result<Attempt*> start_attempt(Pending& pending, const RequestItem& item, Opening& opening,
+                                   uint64_t now);
     int32_t join(Attempt& attempt, Pending& pending, uint32_t item, Opening& opening);
     void end_attempt(uint64_t id, int32_t how);
     void drop_holder(uint64_t attempt, uint64_t reservation, Opening* opening);
     void end_reservation(uint64_t id);
     void end_orphans(const std::string& writer);
-    int32_t commit_piece(const Piece& piece, uint64_t id, bool user, const Request& request, uint32_t item, Opening& opening,
-                         uint64_t now, uint64_t& published_out);
+    int32_t commit_piece(const Piece& piece, uint64_t id, bool user, const Request& request,
+                         uint32_t item, Opening& opening, uint64_t now, uint64_t& published_out);
     bool complete(const Attempt& attempt) const;
     int32_t publish_attempt(uint64_t id, uint64_t now);
     void published(const Key& key, uint64_t version);

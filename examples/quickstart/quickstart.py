@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 
+from engine import NAMESPACE
 from processes import Engines, Failed, Node
 from show import Show
 from steps import Quickstart
@@ -33,6 +34,7 @@ def median_ms(rows: list[dict]) -> float:
 def summary_of(run: Quickstart) -> dict:
     """Returns what the run showed, for programs: sums for each step, and each request."""
     steps = []
+    spaces = run.store.stats()["namespaces"]
     for step in dict.fromkeys(row["step"] for row in run.rows):
         shared = [row for row in run.rows if row["step"] == step and row["share"]]
         alone = [row for row in run.rows if row["step"] == step and not row["share"]]
@@ -51,7 +53,7 @@ def summary_of(run: Quickstart) -> dict:
         "largest_logit_difference": run.largest_difference,
         "smallest_top_two_margin": run.smallest_margin,
         "advance_ms": 1e3 * run.advance_s,
-        "stats": run.store.stats(),
+        "node": next(space for space in spaces if space["name"] == NAMESPACE),
         "requests": run.rows,
     }
 
@@ -75,6 +77,12 @@ def print_table(show: Show, summary: dict) -> None:
     show.line(
         "     tokens reused and prefilled; median time to the first token, and that of one engine\n"
         "     alone on the machine without Weft; bytes copied to Weft, bytes read in its memory"
+    )
+    counts = summary["node"]
+    misses = ", ".join(f"{count:,} {reason}" for reason, count in counts["misses"].items() if count)
+    show.line(
+        f"     the node counted {counts['saved']:,} blocks saved, {counts['hits']:,} hits, misses: "
+        f"{misses or 'none'}"
     )
     show.line(
         f"     largest difference to the logits without Weft: "

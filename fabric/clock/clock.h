@@ -1,5 +1,5 @@
-// The one clock that processes of a host share: CLOCK_BOOTTIME in nanoseconds. Leases, expiries and deadlines are instants on
-// it. Core never reads it: instants are passed in.
+// The one clock that processes of a host share: CLOCK_BOOTTIME in nanoseconds. Leases, expiries and
+// deadlines are instants on it. Core never reads it: instants are passed in.
 #pragma once
 #include <time.h>
 

@@ -1,4 +1,5 @@
-// One line, one write call: lines of several threads and processes do not mix within a pipe's atomic size.
+// One line, one write call: lines of several threads and processes do not mix within a pipe's
+// atomic size.
 #include "fabric/log/log.h"
 
 #include <time.h>

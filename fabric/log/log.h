@@ -1,5 +1,6 @@
-// Lines of text to a descriptor that the opener names (log_fd=, default standard error at warning). A line is filtered before
-// it is formatted and written by one write call. Nothing of the data path logs.
+// Lines of text to a descriptor that the opener names (log_fd=, default standard error at warning).
+// A line is filtered before it is formatted and written by one write call. Nothing of the data path
+// logs.
 #pragma once
 #include <cstdint>
 #include <string>

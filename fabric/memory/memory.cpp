@@ -1,5 +1,5 @@
-// The real shared memory. memfds are born with mode 0777: fchmod comes before anything else, or another user could re-open a
-// read-only descriptor for writing (measured, protocols 1).
+// The real shared memory. memfds are born with mode 0777: fchmod comes before anything else, or
+// another user could re-open a read-only descriptor for writing (measured, protocols 1).
 #include "fabric/memory/memory.h"
 
 #include <errno.h>
@@ -25,9 +25,7 @@ namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20;
 
-Failure failed(const std::string& what) {
-    return {WEFT_ENOMEM, what + ": " + strerror(errno)};
-}
+Failure failed(const std::string& what) { return {WEFT_ENOMEM, what + ": " + strerror(errno)}; }
 
 class SystemMemory : public Memory {
   public:
@@ -77,8 +75,8 @@ Result<SharedFile> SystemMemory::create(const char* name, uint64_t size, bool po
 }
 
 Status SystemMemory::reserve(const SharedFile& file, uint64_t offset, uint64_t size) {
-    // FUTURE_WRITE forbids fallocate on the descriptor; the creator's own mapping may still be populated, and populating
-    // reports a full machine as an error where a store would be a SIGBUS.
+    // FUTURE_WRITE forbids fallocate on the descriptor; the creator's own mapping may still be
+    // populated, and populating reports a full machine as an error where a store would be a SIGBUS.
     uint64_t begin = offset & ~uint64_t{4095};
     if (madvise(file.mapping.address() + begin, offset + size - begin, MADV_POPULATE_WRITE) != 0) {
         return failed("growing an index by " + std::to_string(size) + " bytes");
@@ -114,7 +112,8 @@ Result<Mapping> SystemMemory::map(const Descriptor& descriptor, uint64_t size, A
     }
     size_t pages = (size + 4095) & ~size_t{4095};
     if (at > begin) munmap(area, at - begin);
-    if (begin + room > at + pages) munmap(reinterpret_cast<void*>(at + pages), begin + room - at - pages);
+    if (begin + room > at + pages)
+        munmap(reinterpret_cast<void*>(at + pages), begin + room - at - pages);
     madvise(address, size, MADV_DONTFORK);
     if (huge) madvise(address, size, MADV_HUGEPAGE);
     if (populate) {

@@ -1,8 +1,8 @@
 // Memory that processes share: memfds and their mappings, with the modes and seals of protocols 1.
 //
-// Invariants: a file is fallocated before anything is stored in it, so a full machine is an error here and never a SIGBUS; a
-// data file can neither shrink nor grow; an index file can be written by nobody but the mapping that its creator made; every
-// mapping is MADV_DONTFORK.
+// Invariants: a file is fallocated before anything is stored in it, so a full machine is an error
+// here and never a SIGBUS; a data file can neither shrink nor grow; an index file can be written by
+// nobody but the mapping that its creator made; every mapping is MADV_DONTFORK.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -52,14 +52,16 @@ class Mapping {
 
 enum class Access : uint8_t { read, write };
 
-/** A shared file: its creator's writable mapping, and descriptors to hand out (read-only and read-write re-opens). */
+/** A shared file: its creator's writable mapping, and descriptors to hand out (read-only and
+ * read-write re-opens). */
 struct SharedFile {
     Mapping mapping;
     Descriptor reader;
     Descriptor writer;  // invalid for an index
 };
 
-/** Where shared memory comes from. One real implementation; the simulator brings its own. Any thread. */
+/** Where shared memory comes from. One real implementation; the simulator brings its own. Any
+ * thread. */
 class Memory {
   public:
     virtual ~Memory() = default;

@@ -1,8 +1,10 @@
-// A 64-bit word in memory that several processes map. Every access to shared memory that is not block bytes goes through this
-// class, so that the simulator can replace it (shared_word_sim.h, chosen at compile time by WEFT_SIM): there each access is a
-// yield point, stores wait in a buffer and relaxed loads may be stale. Here each access is one machine instruction.
+// A 64-bit word in memory that several processes map. Every access to shared memory that is not
+// block bytes goes through this class, so that the simulator can replace it (shared_word_sim.h,
+// chosen at compile time by WEFT_SIM): there each access is a yield point, stores wait in a buffer
+// and relaxed loads may be stale. Here each access is one machine instruction.
 //
-// Invariants: a word is 8 bytes, 8-aligned, and valid when it is all zeros; nobody accesses it but through these functions.
+// Invariants: a word is 8 bytes, 8-aligned, and valid when it is all zeros; nobody accesses it but
+// through these functions.
 #pragma once
 #ifdef WEFT_SIM
 #include "fabric/memory/shared_word_sim.h"
@@ -34,7 +36,8 @@ inline void fence_acquire() { std::atomic_thread_fence(std::memory_order_acquire
 inline void fence_release() { std::atomic_thread_fence(std::memory_order_release); }
 inline void fence_seq_cst() { std::atomic_thread_fence(std::memory_order_seq_cst); }
 
-/** A hazard store and the full fence behind it. On x86 one exchange is both, and cheaper than a store and mfence. */
+/** A hazard store and the full fence behind it. On x86 one exchange is both, and cheaper than a
+ * store and mfence. */
 inline void store_and_fence(SharedWord& word, uint64_t value) {
 #if defined(__x86_64__)
     word.exchange(value);

@@ -30,12 +30,13 @@ class Node:
         self.start(*arguments, environment=environment)
 
     def start(self, *arguments: str, environment: dict[str, str] | None = None) -> None:
-        self.process = subprocess.Popen(
-            [str(WEFT), "serve", "--json", "-m", "96MiB", "-l", self.address, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=(self.folder / "log").open("ab"),
-            env={**os.environ, **(environment or {})},
-        )
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [str(WEFT), "serve", "--json", "-m", "96MiB", "-l", self.address, *arguments],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, **(environment or {})},
+            )
         assert self.process.stdout is not None
         document = b""
         while not document.endswith(b"}\n"):
