@@ -502,14 +502,14 @@ Result<std::string> RemoteLink::query(const std::shared_ptr<Mapped>& mapped,
                     KJ_IF_MAYBE (live, space->capability) {
                         auto request = live->queryRequest();
                         request.setWords(words);
-                        return request.send().then(answer);
+                        return request.send().then(kj::mv(answer));
                     }
                 }
             } else {
                 KJ_IF_MAYBE (live, session_) {
                     auto request = live->queryRequest();
                     request.setWords(words);
-                    return request.send().then(answer);
+                    return request.send().then(kj::mv(answer));
                 }
             }
             waiting->answer(
