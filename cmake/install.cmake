@@ -5,6 +5,8 @@ install(FILES capi/weft.h TYPE INCLUDE)
 if(EXISTS ${CMAKE_SOURCE_DIR}/capi/weft.hpp)
   install(FILES capi/weft.hpp TYPE INCLUDE)
 endif()
+# From weft.pc's own place, so that an installation can be moved, and `cmake --install --prefix` works.
+file(RELATIVE_PATH weft_pc_to_prefix /p/${CMAKE_INSTALL_LIBDIR}/pkgconfig /p)
 configure_file(cmake/weft.pc.in weft.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/weft.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 install(EXPORT weft_targets NAMESPACE weft:: FILE WeftTargets.cmake DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/Weft)
