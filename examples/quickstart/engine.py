@@ -12,6 +12,7 @@ saved once it is complete.
 
 import base64
 import contextlib
+import dataclasses
 import json
 import os
 import sys
@@ -43,6 +44,18 @@ def say(event: str, **fields: object) -> None:
     print(json.dumps({"event": event, **fields}), flush=True)
 
 
+@dataclasses.dataclass
+class Counts:
+    """Of one request: tokens reused and prefilled, bytes copied to Weft and read in its memory, and
+    how often the next page was not there, by reason."""
+
+    reused: int = 0
+    prefilled: int = 0
+    bytes_copied: int = 0
+    bytes_in_place: int = 0
+    misses: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
 class Engine:
     """A model of one version and the namespace of its blocks. One thread."""
 
@@ -57,7 +70,7 @@ class Engine:
         self.space = self.store.namespace(NAMESPACE, **at, **LAYOUT)
         self.model = Model(self.weights.format(version=self.space.version))
 
-    def attach(self, prompt: bytes, sequence: Sequence, counts: dict[str, int]) -> list[weft.Views]:
+    def attach(self, prompt: bytes, sequence: Sequence, counts: Counts) -> list[weft.Views]:
         """Brings all full pages of the prompt but the last token's into the sequence; returns the
         views to release.
 
@@ -72,6 +85,8 @@ class Engine:
             self.take(keys, sequence, held, counts)
             if (found := len(sequence.pages)) == full:
                 break
+            if reason := self.space.find(keys[found:]).reason:
+                counts.misses[reason] = counts.misses.get(reason, 0) + 1
             claim = self.space.claim(keys[found:], ttl_s=CLAIM_S, timeout_ms=2000 * CLAIM_S)
             if claim is None:
                 continue  # whoever computed them has published them all
@@ -83,36 +98,33 @@ class Engine:
         return held
 
     def take(
-        self, keys: weft.Keys, sequence: Sequence, held: list[weft.Views], counts: dict[str, int]
+        self, keys: weft.Keys, sequence: Sequence, held: list[weft.Views], counts: dict
     ) -> None:
         """Takes the pages that are there, in place: no byte is copied."""
         views = self.space.view_list(keys[len(sequence.pages) :])
         held.append(views)
         for view in views:
             sequence.add_found(view.array.view(np.float32))
-        counts["reused"] += len(views) * PAGE
-        counts["bytes_in_place"] += len(views) * PAGE_BYTES
+        counts.reused += len(views) * PAGE
+        counts.bytes_in_place += len(views) * PAGE_BYTES
 
-    def compute(
-        self, prompt: bytes, keys: weft.Keys, sequence: Sequence, counts: dict[str, int]
-    ) -> None:
+    def compute(self, prompt: bytes, keys: weft.Keys, sequence: Sequence, counts: dict) -> None:
         """Computes the rest of the full pages and saves each when it is complete."""
         for page in range(len(sequence.pages), len(keys)):
             self.model.forward(prompt[page * PAGE : (page + 1) * PAGE], sequence)
-            counts["prefilled"] += PAGE
+            counts.prefilled += PAGE
             if self.space.save(keys[page], sequence.pages[page]):
-                counts["bytes_copied"] += PAGE_BYTES
+                counts.bytes_copied += PAGE_BYTES
             say("computed", pages=page + 1, of=len(keys))
 
     def answer(self, prompt: bytes, generate: int, share: bool) -> dict[str, object]:
         """Continues a prompt by the likeliest bytes. Returns text, logits (float32 [generate, 256],
         base64), counts, times."""
         begin = time.monotonic()
-        sequence, held = Sequence(), []
-        counts = {"reused": 0, "prefilled": 0, "bytes_copied": 0, "bytes_in_place": 0}
+        sequence, held, counts = Sequence(), [], Counts()
         if share:
             held = self.attach(prompt, sequence, counts)
-        counts["prefilled"] += len(prompt) - sequence.length
+        counts.prefilled += len(prompt) - sequence.length
         logits = [self.model.prefill(prompt, sequence)[-1]]
         text = bytes([int(logits[0].argmax())])
         first_token_s = time.monotonic() - begin
@@ -129,7 +141,7 @@ class Engine:
             "first_token_s": first_token_s,
             "total_s": total_s,
             "version": self.space.version,
-            **counts,
+            **dataclasses.asdict(counts),
         }
 
     def serve(self, request: dict) -> dict[str, object]:

@@ -35,9 +35,12 @@ class Node:
             stdin=subprocess.DEVNULL,
             text=True,
         )
-        line = self.process.stdout.readline()
-        if not line or not json.loads(line).get("ready"):
-            raise Failed(f"{command} serve did not start: status {self.process.wait()}")
+        said = ""
+        while "}" not in said:  # one JSON object: it is ready
+            line = self.process.stdout.readline()
+            if not line:
+                raise Failed(f"{command} serve did not start: status {self.process.wait()}")
+            said += line
 
     def close(self) -> None:
         self.process.send_signal(signal.SIGTERM)

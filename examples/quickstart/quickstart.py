@@ -16,15 +16,22 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 
 from engine import NAMESPACE
 from processes import Engines, Failed, Node
 from show import Show
 from steps import Quickstart
 
-HEAD = ["step", "requests", "reused", "prefilled", "first token", "alone", "copied", "in place"]
-"""Tokens reused and prefilled; the median time to the first token with Weft, and of one engine
-alone on the machine without; bytes copied to Weft and read in its memory."""
+HEAD = "step,requests,reused,prefilled,first token,alone,copied,in place,misses".split(",")
+LEGEND = """\
+     tokens reused and prefilled; median time to the first token, and that of one engine alone on
+     the machine without Weft; bytes copied to Weft and bytes read in its memory; why a request's
+     next block was not there when it looked"""
+
+
+def in_words(misses: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in misses.items() if count) or "none"
 
 
 def median_ms(rows: list[dict]) -> float:
@@ -44,6 +51,7 @@ def summary_of(run: Quickstart) -> dict:
                 "step": step,
                 "requests": len(shared),
                 **{name: sum(row[name] for row in shared) for name in sums},
+                "misses": sum((Counter(row["misses"]) for row in shared), Counter()),
                 "first_token_ms": median_ms(shared),
                 "first_token_alone_without_weft_ms": median_ms(alone),
             }
@@ -70,20 +78,14 @@ def print_table(show: Show, summary: dict) -> None:
             f"{row['first_token_alone_without_weft_ms']:,.0f} ms",
             f"{row['bytes_copied']:,}",
             f"{row['bytes_in_place']:,}",
+            in_words(row["misses"]),
         ]
         for row in summary["steps"]
     ]
     show.table(HEAD, rows)
-    show.line(
-        "     tokens reused and prefilled; median time to the first token, and that of one engine\n"
-        "     alone on the machine without Weft; bytes copied to Weft, bytes read in its memory"
-    )
-    counts = summary["node"]
-    misses = ", ".join(f"{count:,} {reason}" for reason, count in counts["misses"].items() if count)
-    show.line(
-        f"     the node counted {counts['saved']:,} blocks saved, {counts['hits']:,} hits, misses: "
-        f"{misses or 'none'}"
-    )
+    show.line(LEGEND)
+    saved, hits = summary["node"]["saved"], summary["node"]["hits"]
+    show.line(f"     the node counted {saved:,} blocks saved, {hits:,} hits")
     show.line(
         f"     largest difference to the logits without Weft: "
         f"{summary['largest_logit_difference']:g}; smallest margin between the two likeliest "

@@ -15,8 +15,11 @@ from model import PAGE
 from processes import Engine, Engines, Failed, Node
 from show import Show
 
-PROMPT, MORE, GENERATE = 2060, 40, 48
-"""Bytes of the long file, what B and C add to it, and the bytes that each answer has."""
+PROMPT, GENERATE = 2060, 64
+"""Bytes of the long file, and bytes of each answer; all within the trained context."""
+
+WAYS = (b"\n\nclass RequestHandler(", b'\n"""\n\nimport ')
+"""What B and C add to it."""
 
 LOGITS_TOLERANCE = 1e-4
 """The same arithmetic on the same shapes should differ by nothing; logits reach about 20, so this
@@ -47,7 +50,7 @@ class Quickstart:
         files = corpus.files()
         check(name in files, f"this machine's Python has no {name}")
         check(
-            corpus.is_held_out(name) and len(files[name]) > PROMPT + MORE,
+            corpus.is_held_out(name) and len(files[name]) > PROMPT,
             f"{name}: not held out, or too short",
         )
         return files[name]
@@ -98,8 +101,7 @@ class Quickstart:
         self.show.line(
             f"1  A reads the first {PROMPT:,} bytes of http/server.py and saves its blocks"
         )
-        self.source = self.text("http/server.py")
-        self.prompt = self.source[:PROMPT]
+        self.prompt = self.text("http/server.py")[:PROMPT]
         (self.a, self.plain) = self.engines.start(["A", "(alone)"])
         self.answer("1 A prefills", [self.a], [self.prompt])
         blocks = (PROMPT - 1) // PAGE
@@ -113,10 +115,7 @@ class Quickstart:
 
     def share(self) -> None:
         self.show.line("2  B and C go on with the same file in two ways at the same time")
-        ways = [
-            self.prompt + self.source[PROMPT : PROMPT + MORE],
-            self.prompt + b"\n\n    def do_PUT(self):\n        ",
-        ]
+        ways = [self.prompt + more for more in WAYS]
         both = self.engines.start(["B", "C"])
         self.answer("2 B and C go on", both, ways)
         shared = (PROMPT - 1) // PAGE * PAGE
