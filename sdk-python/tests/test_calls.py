@@ -170,6 +170,25 @@ def test_touch_remove_and_the_catalogue(ns: weft.Namespace) -> None:
         ns.touch(keys, reuse="often")
 
 
+def test_questions_are_answered_in_python_values(ns: weft.Namespace, store: weft.Store) -> None:
+    for name in ("a", "b", "c"):
+        ns.save(name, name.encode() * 300)
+    assert ns.layout()["part_bytes"] == "0"
+    assert ns.explain("a")["there"] is True
+    assert ns.explain("nothing")["reason"] == "absent"
+    first = ns.blocks(limit=2)["blocks"]
+    rest = ns.blocks(after=int(first[-1]["key"], 16))["blocks"]
+    keys = [int(row["key"], 16) for row in first + rest]
+    assert len(keys) == 3
+    assert ns.match(keys) == 3
+    assert [one["name"] for one in store.namespaces()["namespaces"]] == ["tests/any"]
+    assert store.stats()["namespaces"][0]["blocks"] == 3
+    assert store.about()["abi"] == weft.lowlevel.WEFT_ABI
+    assert ns.flush()["removed"] == 3
+    assert ns.match(keys) == 0
+    assert ns.drop()["dropped"] == "tests/any"
+
+
 def test_advance_fences_what_is_open(store: weft.Store) -> None:
     before = store.namespace("tests/fence", part_bytes=0, version=1)
     before.save("k", b"from version 1")

@@ -188,7 +188,8 @@ class Namespace(Reading, Writing):
         return self.query(f"explain key={_hex(key)}")
 
     def blocks(self, after: Key | None = None, limit: int = 100) -> Any:
-        """Keys in order, `limit` at a time from the one after `after`."""
+        """Blocks in the order of their keys, `limit` at a time from the one after `after`. Their
+        keys are hexadecimal: int(row["key"], 16) is the key."""
         return self.query(
             f"blocks limit={limit}" + ("" if after is None else f",after={_hex(after)}")
         )
