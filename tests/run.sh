@@ -114,8 +114,8 @@ step() {
     fi
 }
 
-build() { # PRESET
-    cmake --preset "$1" && ninja -C "build/$1" -j "$(nproc)" -k 0
+build() { # PRESET [TARGET...]
+    cmake --preset "$1" && ninja -C "build/$1" -j "$(nproc)" -k 0 "${@:2}"
 }
 
 # The tools and the packages that Python tests use, and where they find them.
@@ -167,14 +167,15 @@ if [ $quick = no ]; then
     export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1
     export UBSAN_OPTIONS=print_stacktrace=1
     export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
-    wanted "*-asan" && step build-asan 2400 "${call[@]}" build asan
+    programs=(weft_command weft_unit conformance_c conformance_cpp process_worker)
+    wanted "*-asan" && step build-asan 2400 "${call[@]}" build asan "${programs[@]}" examples/all
     export WEFT_BUILD=$PWD/build/asan
     suite unit-asan 600 "$WEFT_BUILD/tests/unit/weft_unit"
     has tests/conformance/run.sh && suite conformance-asan 900 tests/conformance/run.sh
     has tests/process/run.sh && suite process-asan 1200 tests/process/run.sh
     has examples/CMakeLists.txt && suite examples-asan 900 "${call[@]}" in_ctest examples
 
-    wanted "*-tsan" && step build-tsan 2400 "${call[@]}" build tsan
+    wanted "*-tsan" && step build-tsan 2400 "${call[@]}" build tsan "${programs[@]}"
     export WEFT_BUILD=$PWD/build/tsan
     suite unit-tsan 900 "$WEFT_BUILD/tests/unit/weft_unit"
     has tests/conformance/run.sh && suite conformance-tsan 1200 tests/conformance/run.sh
