@@ -36,6 +36,7 @@ class Batches {
             const uint64_t index = (at_++ * 37) % kBlocks;
             bench::set_key(items[i], index);
             items[i].offset = to == nullptr ? 0 : reinterpret_cast<uintptr_t>(to + i * kBlockBytes);
+            items[i].size = to == nullptr ? 0 : kBlockBytes;
             indices_.resize(count);
             indices_[i] = index;
         }

@@ -2,6 +2,7 @@
 // beside the same two processes copying such blocks from their views by memcpy at once. What is
 // lost between the two is what readers cost each other.
 #include <pthread.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -78,6 +79,7 @@ class Reader {
         draw();
         for (size_t i = 0; i < kBatch; ++i) {
             items_[i].offset = reinterpret_cast<uintptr_t>(place_.data() + i * kBlockBytes);
+            items_[i].size = kBlockBytes;
         }
         const weft_event event = client_.run(client_.list(WEFT_OP_LOAD, items_, 0));
         require(event.status >= 0 && event.value == kBatch, "a load failed");
@@ -112,6 +114,14 @@ void read_turns(const std::string& address, int number, size_t turns, Turn* turn
     }
 }
 
+/** A reader that failed would never come to the barrier: the parent ends with it. */
+void end_with_reader(int) {
+    int status = 0;
+    while (waitpid(-1, &status, WNOHANG) > 0) {
+        if (status != 0) _exit(1);
+    }
+}
+
 }  // namespace
 
 int main(int argument_count, char** arguments) {
@@ -120,6 +130,7 @@ int main(int argument_count, char** arguments) {
     Turn* turn = shared_turn();
     const bench::Node node("1GiB", kBlocks, kBlockBytes);
     pid_t readers[kReaders];
+    signal(SIGCHLD, end_with_reader);
     for (int i = 0; i < kReaders; ++i) {
         readers[i] = fork();
         require(readers[i] >= 0, "fork");
@@ -136,10 +147,7 @@ int main(int argument_count, char** arguments) {
         return static_cast<double>(end - begin);
     };
     const bench::Pair pair = bench::in_turns(turns / 2 - 1, one_turn, one_turn);
-    for (pid_t reader : readers) {
-        int status = 0;
-        require(waitpid(reader, &status, 0) == reader && status == 0, "a reader failed");
-    }
+    signal(SIGCHLD, SIG_DFL);
     bench::figure_of("two readers together, 1 MiB, batch of 32", "ns", pair,
                      bench::Target::ratio_at_least(0.95), "two bare copy loops together")
         .as_rate(kReaders * kBatchesPerTurn * kBatch * kBlockBytes)
