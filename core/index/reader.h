@@ -50,23 +50,25 @@ class IndexReader {
     void prefetch_bucket(uint64_t hash) const {
         __builtin_prefetch(&buckets_[bucket_of(hash, count(header().table.load_relaxed()))]);
     }
-    /** The first slot whose tag fits, so that its header can be prefetched; a guess, checked by
-     * what follows. */
-    void prefetch_slot(uint64_t hash) const {
+    /** Asks for the header of a slot whose tag fits, and returns that slot: a guess for look and
+     * hold, kNoSlot without one. Which entry fits is random, so no branch depends on it. */
+    uint32_t prefetch_slot(uint64_t hash) const {
         const Bucket& bucket = buckets_[bucket_of(hash, count(header().table.load_relaxed()))];
+        uint32_t fits = 0;  // slot + 1
         for (const SharedWord& word : bucket.entries) {
             uint64_t entry = word.load_relaxed();
-            if (static_cast<uint32_t>(entry >> 32) == tag_of(hash) &&
-                static_cast<uint32_t>(entry) != 0) {
-                __builtin_prefetch(&slots_[static_cast<uint32_t>(entry) - 1]);
-                return;
-            }
+            bool same = static_cast<uint32_t>(entry >> 32) == tag_of(hash);
+            fits = same ? static_cast<uint32_t>(entry) : fits;
         }
+        __builtin_prefetch(&slots_[fits - (fits != 0 ? 1 : 0)]);
+        return fits - 1;
     }
 
     /** Is the block there, whole and current at `now`? Takes no hazard: nothing may be done with
      * its bytes. */
-    Look look(const Key& key, uint64_t hash, uint64_t version, uint64_t now, Found& out) const {
+    Look look(const Key& key, uint64_t hash, uint64_t version, uint64_t now, Found& out,
+              uint32_t guess = kNoSlot) const {
+        if (right_guess(guess, key, version, now, nullptr, out)) return Look::hit;
         return scan(key, hash, version, now, nullptr, out);
     }
     /** Holds a slot that the node named, if its gen is still the one that the node said (even, or
@@ -107,7 +109,8 @@ class IndexReader {
     /** As look, with the slot held by `cell`, until somebody stores 0 there; on a miss the cell is
      * 0. */
     Look hold(const Key& key, uint64_t hash, uint64_t version, uint64_t now, SharedWord& cell,
-              Found& out) const {
+              Found& out, uint32_t guess = kNoSlot) const {
+        if (right_guess(guess, key, version, now, &cell, out)) return Look::hit;
         return scan(key, hash, version, now, &cell, out);
     }
 
@@ -120,6 +123,13 @@ class IndexReader {
     }
     static uint32_t count(uint64_t table) { return static_cast<uint32_t>(table >> 32); }
     static bool odd(uint64_t word) { return (word & 1) != 0; }
+
+    /** A header that tells of this block under one even gen is the block, wherever the slot's
+     * number came from; only absence needs the scan. */
+    bool right_guess(uint32_t guess, const Key& key, uint64_t version, uint64_t now,
+                     SharedWord* cell, Found& out) const {
+        return guess != kNoSlot && check(guess, key, version, now, cell, out) == Check::right;
+    }
 
     Look scan(const Key& key, uint64_t hash, uint64_t version, uint64_t now, SharedWord* cell,
               Found& out) const {
