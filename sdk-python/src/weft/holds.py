@@ -11,6 +11,7 @@ from . import lowlevel
 from .driver import Driver
 from .errors import Error, failure
 from .memory import Bytes, View
+from .scope import Released, Scope
 from .twin import Plan, twin
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from .ops import Ops
 
 
-class Held:
+class Held(Released):
     """A pin or a claim of the store; release() ends it, twice is once. Threads: any; never
     waits."""
 
@@ -33,17 +34,6 @@ class Held:
         handle, self._handle = self._handle, 0
         if handle:
             lowlevel.release(self._store, handle.to_bytes(8, "little"))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.release()
 
     def __del__(self) -> None:
         with contextlib.suppress(Error, AttributeError):
@@ -70,7 +60,7 @@ class Claim(Held):
         self.first = first
 
 
-class Reservation:
+class Reservation(Scope):
     """Parts opened for writing in place. The arrays must not be used after commit or abort: the
     slots are the store's again.
 
@@ -143,19 +133,8 @@ class Reservation:
                 (yield self._namespace._op(lowlevel.WEFT_OP_ABORT, offset=handle)), "abort"
             )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self.commit()
-        else:
-            self.abort()
+    def _leave(self, failed: bool) -> None:
+        self.abort() if failed else self.commit()
 
     async def __aenter__(self) -> Self:
         return self

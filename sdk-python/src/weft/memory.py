@@ -15,11 +15,10 @@ import numpy.typing as npt
 
 from . import lowlevel
 from .keys import ITEM_STRUCT
+from .scope import Released
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
-    from typing_extensions import Buffer, Self
+    from typing_extensions import Buffer
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Memory: TypeAlias = "Buffer | npt.NDArray[Any] | SupportsDLPack"
@@ -54,7 +53,7 @@ def as_bytes(buffer: Memory, *, writable: bool = False) -> Bytes:
     return found
 
 
-class View(lowlevel.View):
+class View(lowlevel.View, Released):
     """A read-only look at a part in the cache's own memory: it stays as it is, whatever becomes of
     the block.
 
@@ -89,17 +88,6 @@ class View(lowlevel.View):
         """The CPU."""
         return (1, 0)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.release()
-
 
 class Unflagged:
     """A view for DLPack's consumers before 1.0: View.unflagged."""
@@ -119,7 +107,7 @@ class Unflagged:
         return (1, 0)
 
 
-class Views(Sequence[View]):
+class Views(Sequence[View], Released):
     """The views of a list's lead blocks, under one handle: the ABI lets all go when the last of
     them is gone."""
 
@@ -149,17 +137,6 @@ class Views(Sequence[View]):
         for view in self._views:
             view.release()
         self._views = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.release()
 
 
 def npy_header(array: npt.NDArray[Any]) -> bytes:

@@ -13,16 +13,15 @@ from .holds import Claim, Reservation
 from .keys import Key, KeyList, as_keys
 from .memory import npy_array, npy_header
 from .reading import Reading
+from .scope import Closed
 from .twin import Event, Plan, twin
 from .writing import Writing
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
-    from typing_extensions import Self
+    pass
 
 
-class Namespace(Reading, Writing):
+class Namespace(Reading, Writing, Closed):
     """`tenant/model` at a version, opened by Store.namespace. Context manager: closes it."""
 
     # Waiting, and the life of blocks.
@@ -208,17 +207,6 @@ class Namespace(Reading, Writing):
         if opened is not None and self.space in opened.spaces:
             low.namespace_close(opened.handle, self.space)
             opened.spaces.discard(self.space)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _hex(key: Key) -> str:

@@ -21,6 +21,7 @@ from .errors import BusyError, Error, failure
 from .keys import EVENT
 from .namespace import Namespace
 from .options import Option, render
+from .scope import Closed
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -57,7 +58,7 @@ class Opened:
             self.close()
 
 
-class Store:
+class Store(Closed):
     """A store: `Store(memory="64MiB")` private, with listen="unix:PATH" a node, with
     connect="unix:PATH" a client of one.
 
@@ -147,17 +148,6 @@ class Store:
                 self._opened = opened
                 raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
-
     async def __aenter__(self) -> Self:
         return self
 
@@ -175,7 +165,7 @@ class Store:
             self.close()
 
 
-class Queue:
+class Queue(Closed):
     """Ops in, events out, thousands at a time. What an op names must live until its event has been
     reaped: see weft.h."""
 
@@ -210,14 +200,3 @@ class Queue:
     def __del__(self) -> None:
         with contextlib.suppress(Error, AttributeError):
             self.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
