@@ -1,4 +1,6 @@
-// The table of handles.
+// The table of handles. Entering counts the call in before it looks at the entry, and removing
+// clears the entry before it looks at the count, both seq_cst, so that one of the two sees the
+// other.
 #include "capi/handles.h"
 
 #include <pthread.h>

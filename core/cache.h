@@ -147,6 +147,8 @@ class Cache {
     Status drop(const std::string& name, uint64_t now);
     nlohmann::json describe(Space& space) const;
     Result<std::string> query_node(uint32_t session, const std::string& verb);
+    Result<std::string> empty_space(Space& space, uint32_t may, const std::string& verb,
+                                    Options& options, uint64_t now);
     Result<std::string> query_space(Session& session, Opening& opening, Space& space,
                                     uint32_t rights, const std::string& verb,
                                     const std::string& arguments, uint64_t now);

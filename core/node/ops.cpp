@@ -344,10 +344,8 @@ void OpRunner::finish(Operation& operation) {
     bool opened_some = op.kind == WEFT_OP_RESERVE && is_list(operation) && operation.handle != 0;
     if (operation.first_cell != Cells::kNone) {
         uint32_t generation = operation.mapped->cells().bind(operation.first_cell);
-        event.handle = uint64_t{1} << 60 |
-                       uint64_t{operation.space->id() % Store::kSpacesMax} << 50 |
-                       uint64_t{operation.view_number} << 42 |
-                       uint64_t{operation.first_cell} << 30 | generation;
+        event.handle = view_handle(operation.space->id(), operation.view_number,
+                                   operation.first_cell, generation);
         opened_some = true;
     }
     bool plain = event.status == 0 || event.status == -WEFT_EMISS || event.status == -WEFT_ERANGE;

@@ -67,6 +67,8 @@ class OpRunner {
 
     void save(Operation& operation);
     bool save_batch(Operation& operation);
+    bool fill(Operation& operation, std::byte* to, const std::byte* from, uint64_t size,
+              uint64_t& checksum) const;
     void stocked(Operation& operation, Reply&& reply);
     void published(Operation& operation, Reply&& reply);
     void save_ranges(Operation& operation);

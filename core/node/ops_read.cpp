@@ -1,7 +1,8 @@
-// LOAD, VIEW and MATCH, and their synchronous twins: what this process can see in the index is read
+// LOAD, VIEW and MATCH: what this process can see in the index is read
 // in place; what it cannot is asked of the node, whose answer names the slot.
 #include <algorithm>
 
+#include "core/node/look.h"
 #include "core/node/ops.h"
 #include "fabric/copy/copy.h"
 
@@ -10,172 +11,8 @@ namespace {
 
 constexpr uint32_t kLocateAtOnce = 1024;
 constexpr uint64_t kCopyPiece = uint64_t{1} << 20;  // the deadline is looked at between pieces
-constexpr uint32_t kAhead = 32;                     // look-ups whose cache lines are on their way
-
-/** Spreads threads over the words of the cell map. */
-uint32_t thread_hint() {
-    static thread_local char here;
-    return static_cast<uint32_t>(reinterpret_cast<uintptr_t>(&here) >> 12) * 7;
-}
-
-bool served(const Mapped& mapped, uint64_t now) {
-    return !mapped.gone.load(std::memory_order_acquire) && mapped.reader().serves(now);
-}
-
-/** Looks n keys up, the cache lines of the next ones already on their way; calls f(i, hash) in
- * order until it says false. */
-template <typename F>
-void look_ahead(const IndexReader& reader, const weft_item* items, uint32_t count, F f) {
-    uint64_t hashes[2 * kAhead];
-    auto hash = [&](uint32_t i) { return hash_key({items[i].key_hi, items[i].key_lo}); };
-    for (uint32_t i = 0; i < std::min(count, kAhead); i++) {
-        hashes[i] = hash(i);
-        reader.prefetch_bucket(hashes[i]);
-    }
-    for (uint32_t i = 0; i < std::min(count, kAhead / 2); i++) reader.prefetch_slot(hashes[i]);
-    for (uint32_t i = 0; i < count; i++) {
-        if (i + kAhead < count) {
-            uint64_t next = hash(i + kAhead);
-            hashes[(i + kAhead) % (2 * kAhead)] = next;
-            reader.prefetch_bucket(next);
-        }
-        if (i + kAhead / 2 < count) reader.prefetch_slot(hashes[(i + kAhead / 2) % (2 * kAhead)]);
-        if (!f(i, hashes[i % (2 * kAhead)])) return;
-    }
-}
-
-/** One record for each run of blocks whose parents are known, deepest first, root last. */
-void touch_chain(Mapped& mapped, const std::pair<uint32_t, bool>* slots, uint32_t count,
-                 uint32_t hint) {
-    for (uint32_t end = count; end > 0;) {
-        uint32_t begin = end - 1;
-        while (begin > 0 && slots[begin].second) begin--;
-        mapped.touch({slots[end - 1].first, end - begin, hint});
-        end = begin;
-    }
-}
 
 }  // namespace
-
-int32_t Store::match(uint32_t id, const weft_item* items, uint32_t count) {
-    ReadSide::Section section(read_side_);
-    Space* space = find_space(id);
-    if (space == nullptr) return -WEFT_EINVAL;
-    Mapped& mapped = *space->current();
-    const IndexReader& reader = mapped.reader();
-    uint64_t now = fabric::boot_time();
-    if (reader.floor() > mapped.version()) return -WEFT_EFENCED;
-    if (!served(mapped, now)) return 0;
-    uint32_t lead = 0;
-    look_ahead(reader, items, count, [&](uint32_t i, uint64_t hash) {
-        Found found;
-        if (reader.look({items[i].key_hi, items[i].key_lo}, hash, mapped.version(), now, found) !=
-            Look::hit)
-            return false;
-        lead++;
-        return true;
-    });
-    return static_cast<int32_t>(lead);
-}
-
-int32_t Store::view(uint32_t id, uint32_t part, weft_item* items, uint32_t count,
-                    uint64_t* handle_out) {
-    ReadSide::Section section(read_side_);
-    *handle_out = 0;
-    Space* space = find_space(id);
-    if (space == nullptr) return -WEFT_EINVAL;
-    uint32_t number = space->number();
-    Mapped& mapped = *space->numbered(number);
-    const IndexReader& reader = mapped.reader();
-    if (part >= mapped.config().parts) return -WEFT_EINVAL;
-    if (reader.floor() > mapped.version()) return -WEFT_EFENCED;
-    uint64_t now = fabric::boot_time();
-    Cells& cells = mapped.cells();
-    uint32_t hint = thread_hint();
-    uint32_t first = Cells::kNone;
-    uint32_t last = Cells::kNone;
-    uint64_t bytes = 0;
-    uint32_t lead = 0;
-    bool stopped = !served(mapped, now);
-    std::pair<uint32_t, bool> run[64];  // uses are told in runs of 64
-    uint32_t in_run = 0;
-    auto see = [&](uint32_t i, uint64_t hash) {
-        uint32_t cell = cells.take(hint);
-        if (cell == Cells::kNone) return false;
-        Found found;
-        Key key{items[i].key_hi, items[i].key_lo};
-        bool hit =
-            reader.hold(key, hash, mapped.version(), now, cells.word(cell), found) == Look::hit;
-        const std::byte* address = hit ? mapped.address(found.segment, found.index, part) : nullptr;
-        if (address == nullptr) {
-            cells.give(cell);
-            items[i].status = -WEFT_EMISS;
-            items[i].size = WEFT_MISS_FAR;
-            stopped = true;
-            return false;
-        }
-        cells.chain(last, cell);
-        if (first == Cells::kNone) first = cell;
-        last = cell;
-        items[i].offset = reinterpret_cast<uint64_t>(address);
-        uint64_t part_bytes = mapped.config().bytes_of(part, found.size);
-        items[i].size = static_cast<uint32_t>(part_bytes);
-        items[i].status = WEFT_IN_DRAM;
-        bytes += part_bytes;
-        run[in_run++] = {found.slot, found.parent_known};
-        if (in_run == 64) {
-            if (part == 0) touch_chain(mapped, run, in_run, 0);
-            in_run = 0;
-        }
-        lead++;
-        return true;
-    };
-    if (!stopped && count == 1) {
-        see(0, hash_key({items[0].key_hi, items[0].key_lo}));
-    } else if (!stopped) {
-        look_ahead(reader, items, count, see);
-    }
-    if (part == 0 && in_run > 0) touch_chain(mapped, run, in_run, 0);
-    if (stopped) mapped.count_miss(WEFT_MISS_FAR);
-    if (lead == 0) return 0;
-    mapped.count_hits(lead, bytes);
-    uint32_t generation = cells.bind(first);
-    *handle_out = uint64_t{1} << 60 | uint64_t{id % kSpacesMax} << 50 | uint64_t{number} << 42 |
-                  uint64_t{first} << 30 | generation;
-    return static_cast<int32_t>(lead);
-}
-
-int32_t Store::release(const uint64_t* handles, uint32_t count) {
-    ReadSide::Section section(read_side_);
-    int32_t status = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t handle = handles[i];
-        if (handle >> 60 == 1) {
-            Space* space = spaces_[handle >> 50 & 1023].load(std::memory_order_acquire);
-            Mapped* mapped = space == nullptr
-                                 ? nullptr
-                                 : space->numbered(static_cast<uint32_t>(handle >> 42 & 255));
-            bool open =
-                mapped != nullptr &&
-                mapped->cells().release(static_cast<uint32_t>(handle >> 30 & 4095),
-                                        static_cast<uint32_t>(handle & Cells::kGenerationMask));
-            if (!open && status == 0) status = -WEFT_EINVAL;
-            continue;
-        }
-        bool known = false;
-        bool alive = false;
-        {
-            std::lock_guard<std::mutex> guard(handles_lock_);
-            auto found = handles_.find(handle);
-            known = found != handles_.end();
-            alive = known && found->second;
-            if (known) handles_.erase(found);
-        }
-        if (alive) link_->release(handle);
-        if (!alive && status == 0) status = known ? -WEFT_ECLOSED : -WEFT_EINVAL;
-    }
-    return status;
-}
 
 void OpRunner::load_or_view(Operation& operation) {
     const weft_op& op = operation.op;
@@ -210,8 +47,8 @@ void OpRunner::load_or_view(Operation& operation) {
 /** A list is one request: its blocks are used deepest first, root last. */
 void OpRunner::tell_uses(Operation& operation) {
     if (operation.uses.empty()) return;
-    touch_chain(*operation.mapped, operation.uses.data(),
-                static_cast<uint32_t>(operation.uses.size()), operation.op.flags >> 12 & 3);
+    tell_chain(*operation.mapped, operation.uses.data(),
+               static_cast<uint32_t>(operation.uses.size()), operation.op.flags >> 12 & 3);
     operation.uses.clear();
 }
 
@@ -341,7 +178,7 @@ int32_t OpRunner::copy_out(Operation& operation, uint32_t item, const Found& fou
     }
     mapped.count_hits(1, bytes);
     if (op.part == 0 && op.start == 0 && !tentative)
-        operation.uses.emplace_back(found.slot, found.parent_known);
+        operation.uses.push_back({found.slot, found.parent_known});
     return 0;
 }
 
@@ -375,7 +212,7 @@ void OpRunner::take_view(Operation& operation, uint32_t item, uint32_t cell, con
     }
     mapped.count_hits(1, bytes);
     if (op.part == 0 && (found.gen & 1) == 0)
-        operation.uses.emplace_back(found.slot, found.parent_known);
+        operation.uses.push_back({found.slot, found.parent_known});
 }
 
 void OpRunner::locate(Operation& operation) {
@@ -412,10 +249,10 @@ void OpRunner::match(Operation& operation) {
     if (local && served(mapped, now)) {
         uint32_t first = operation.next;
         look_ahead(reader, operation.items + first, operation.count - first,
-                   [&](uint32_t i, uint64_t hash) {
+                   [&](uint32_t i, uint64_t hash, uint32_t guess) {
                        Found found;
                        Key key = key_of(operation, first + i);
-                       if (reader.look(key, hash, mapped.version(), now, found) != Look::hit)
+                       if (reader.look(key, hash, mapped.version(), now, found, guess) != Look::hit)
                            return false;
                        if (each)
                            item_done(operation, first + i, 0,

@@ -87,6 +87,17 @@ void OpRunner::stocked(Operation& operation, Reply&& reply) {
     save_ranges(operation);
 }
 
+/** Copies a block's bytes with their checksum. False: the op's time is over. */
+bool OpRunner::fill(Operation& operation, std::byte* to, const std::byte* from, uint64_t size,
+                    uint64_t& checksum) const {
+    for (uint64_t at = 0; at < size; at += kCopyPiece) {
+        if (at > 0 && over(operation)) return false;
+        checksum += fabric::copy_and_hash(to + at, from + at, std::min(kCopyPiece, size - at),
+                                          at / kWholeChunks);
+    }
+    return true;
+}
+
 /** Fills stock slots for the next blocks and publishes them. False: there was no stock. */
 bool OpRunner::save_batch(Operation& operation) {
     Mapped& mapped = *operation.mapped;
@@ -126,15 +137,8 @@ bool OpRunner::save_batch(Operation& operation) {
         std::byte* to = mapped.write_address(static_cast<uint32_t>(slot.place >> 32),
                                              static_cast<uint32_t>(slot.place), 0);
         uint64_t checksum = 0;
-        for (uint64_t at = 0; at < size; at += kCopyPiece) {
-            if (at > 0 && over(operation)) {
-                operation.space->give_stock(operation.mapped.get(), slot);
-                ended = true;
-                break;
-            }
-            checksum += fabric::copy_and_hash(to + at, from + at, std::min(kCopyPiece, size - at),
-                                              at / kWholeChunks);
-        }
+        ended = !fill(operation, to, from, size, checksum);
+        if (ended) operation.space->give_stock(operation.mapped.get(), slot);
         if (ended) break;
         request.items.push_back({key, size, slot.slot, checksum});
         operation.pieces.push_back(slot);
@@ -365,7 +369,7 @@ void OpRunner::touch_op(Operation& operation) {
         Found found;
         local = mapped.reader().look(key, hash_key(key), mapped.version(), now, found) == Look::hit;
         if (!local) break;
-        operation.uses.emplace_back(found.slot, found.parent_known);
+        operation.uses.push_back({found.slot, found.parent_known});
         item_done(operation, operation.next, 0, mapped.config().bytes_of(0, found.size));
     }
     tell_uses(operation);

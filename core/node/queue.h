@@ -14,6 +14,7 @@
 
 #include "capi/weft.h"
 #include "core/index/cells.h"
+#include "core/node/look.h"
 #include "core/write/request.h"
 #include "fabric/memory/memory.h"
 
@@ -22,7 +23,6 @@ namespace weft {
 class Queue;
 class Space;
 struct Region;
-class Mapped;
 
 enum class Stage : uint8_t { idle, queued, waiting, running };
 
@@ -60,9 +60,8 @@ struct Operation {
     uint32_t located_at = 0;
     uint64_t reservation = 0;       // of a SAVE of ranges, under way
     std::vector<ReplyItem> pieces;  // where these ranges go
-    std::vector<std::pair<uint32_t, bool>>
-        uses;            // slots read, and whether their parents are known: told at the end
-    weft_item single{};  // the item of an op that is no list
+    std::vector<Use> uses;          // blocks read: told at the end
+    weft_item single{};             // the item of an op that is no list
 };
 
 class Queue {

@@ -13,15 +13,23 @@
 #include <thread>
 #include <unordered_map>
 
-#include "core/base/read_side.h"
 #include "core/node/link.h"
 #include "core/node/node.h"
 #include "core/node/queue.h"
+#include "core/node/read_side.h"
 #include "core/node/remote_link.h"
 #include "core/node/space.h"
 #include "core/node/stories.h"
 
 namespace weft {
+
+/** A view's handle: its kind, the place of its space, the incarnation, its first cell and that
+ * cell's generation. */
+constexpr uint64_t kViewHandle = 1;
+inline uint64_t view_handle(uint32_t space, uint32_t number, uint32_t cell, uint32_t generation) {
+    return kViewHandle << 60 | uint64_t{space % 1024} << 50 | uint64_t{number} << 42 |
+           uint64_t{cell} << 30 | generation;
+}
 
 /** Memory that ops name. `base` 0 and size 0: all of this process. */
 struct Region {
@@ -90,6 +98,8 @@ class Store final : public LinkEvents {
                                 fabric::Mapping mapping);
     Result<std::string> about();
 
+    int32_t release_view(uint64_t handle);
+    int32_t release_node_handle(uint64_t handle);
     void move_blocks();
     void hand_over(Operation& operation);
     bool take_work(std::pair<Operation*, uint64_t>& out);

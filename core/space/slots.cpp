@@ -161,19 +161,24 @@ Result<Segment*> Slots::add_segment(SizeClass& of, uint64_t now) {
     segment->file = std::move(*file);
     segment->opened = now;
     data_bytes_ += size;
-    infos_.grow(next_slot_);
-    for (uint32_t i = 0; i < count; i++) {
-        SlotHeader& header = headers_[*first + i];
-        header.place.store_relaxed(uint64_t{segment->id} << 32 | i);
-        if (header.gen.load_relaxed() == 0) header.gen.store_release(incarnation_);
-        infos_[*first + i] = SlotInfo();
-    }
-    for (uint32_t i = count; i > 0; i--) of.free.push_back(*first + i - 1);
+    lay_out(*segment, of);
     of.segments++;
     of.next_bytes = std::min(of.next_bytes * 2, uint64_t{1} << 40);
     Segment* added = segment.get();
     segments_[segment->id] = std::move(segment);
     return added;
+}
+
+/** Its slots are free, and each header knows its place. */
+void Slots::lay_out(const Segment& segment, SizeClass& of) {
+    infos_.grow(next_slot_);
+    for (uint32_t i = 0; i < segment.count; i++) {
+        SlotHeader& header = headers_[segment.first + i];
+        header.place.store_relaxed(uint64_t{segment.id} << 32 | i);
+        if (header.gen.load_relaxed() == 0) header.gen.store_release(incarnation_);
+        infos_[segment.first + i] = SlotInfo();
+    }
+    for (uint32_t i = segment.count; i > 0; i--) of.free.push_back(segment.first + i - 1);
 }
 
 Segment* Slots::segment(uint32_t id) {

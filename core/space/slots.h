@@ -112,6 +112,7 @@ class Slots {
     uint64_t offset_of(const void* in_index) const;
     bool reserve(uint64_t offset, uint64_t size);
     Result<uint32_t> take_range(uint32_t count);
+    void lay_out(const Segment& segment, SizeClass& of);
     uint64_t segment_size(const SizeClass& of) const;
 
     fabric::Memory& memory_;

@@ -128,6 +128,34 @@ Result<std::string> Cache::query_node(uint32_t session, const std::string& verb)
         .dump();
 }
 
+/** flush and drop: the verbs that empty a namespace. */
+Result<std::string> Cache::empty_space(Space& space, uint32_t may, const std::string& verb,
+                                       Options& options, uint64_t now) {
+    Namespace& of = *space.space;
+    if ((may & kAdmin) == 0)
+        return Failure{WEFT_EDENIED,
+                       "the token does not allow " + verb + " in namespace " + of.name()};
+    bool all = !options.has("version");
+    Result<uint64_t> version = verb == "flush" ? options.take_number("version", 0, 0, INT64_MAX)
+                                               : Result<uint64_t>(uint64_t{0});
+    if (!version) return version.failure();
+    Status rest = options.finish(verb == "flush" ? "version" : "none");
+    if (!rest) return rest.failure();
+    if (verb == "drop" && space.openings.size() > 1) {
+        return Failure{WEFT_EBUSY, "namespace " + of.name() + " is open " +
+                                       std::to_string(space.openings.size()) + " times"};
+    }
+    uint64_t count = of.flush(all ? std::nullopt : std::optional<uint64_t>(*version));
+    json answer = {{"removed", count}};
+    if (verb == "drop") {
+        answer["dropped"] = of.name();
+        space.dropped = true;
+        Status dropped = drop(of.name(), now);
+        if (!dropped) return dropped.failure();
+    }
+    return answer.dump();
+}
+
 Result<std::string> Cache::query_space(Session&, Opening& opening, Space& space, uint32_t may,
                                        const std::string& verb, const std::string& arguments,
                                        uint64_t now) {
@@ -168,30 +196,7 @@ Result<std::string> Cache::query_space(Session&, Opening& opening, Space& space,
             answer["pins"] = of.slots().info(slot).pins;
         }
     } else if (verb == "flush" || verb == "drop") {
-        known = verb == "flush" ? "version" : "nothing";
-        if ((may & kAdmin) == 0)
-            return Failure{WEFT_EDENIED,
-                           "the token does not allow " + verb + " in namespace " + of.name()};
-        bool all = !options->has("version");
-        Result<uint64_t> version = verb == "flush"
-                                       ? options->take_number("version", 0, 0, INT64_MAX)
-                                       : Result<uint64_t>(uint64_t{0});
-        if (!version) return version.failure();
-        Status rest = options->finish(known);
-        if (!rest) return rest.failure();
-        if (verb == "drop" && space.openings.size() > 1) {
-            return Failure{WEFT_EBUSY, "namespace " + of.name() + " is open " +
-                                           std::to_string(space.openings.size()) + " times"};
-        }
-        uint64_t count = of.flush(all ? std::nullopt : std::optional<uint64_t>(*version));
-        answer = {{"removed", count}};
-        if (verb == "drop") {
-            answer["dropped"] = of.name();
-            space.dropped = true;
-            Status dropped = drop(of.name(), now);
-            if (!dropped) return dropped.failure();
-        }
-        return answer.dump();
+        return empty_space(space, may, verb, *options, now);
     } else {
         return Failure{
             WEFT_EINVAL,
