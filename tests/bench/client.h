@@ -46,6 +46,7 @@ bool has_huge_pages(const std::string& name);
  * object. */
 class Node {
   public:
+    /** memory: weft_open's, and options behind it: "1GiB,prefault=yes". */
     Node(const std::string& memory, uint64_t count, uint32_t bytes);
     ~Node();
     Node(const Node&) = delete;

@@ -24,7 +24,7 @@ constexpr size_t kBatch = 32;
 constexpr uint64_t kBlocks = 512;
 constexpr uint32_t kSmallBytes = 256;
 constexpr size_t kSmallBatch = 64;
-const char* const kNodeMemory = "1GiB";
+const char* const kNodeMemory = "1GiB,prefault=yes";
 constexpr size_t kNodeBytes = size_t{1} << 30;
 
 /** Batches of blocks that are there, each later than the ones before. */
@@ -182,9 +182,23 @@ void print_small_saves(const Client& client, bench::EmptyCall& empty, size_t rou
         return took;
     };
     auto call = [&] { return timed([&] { empty.call(); }); };
-    const bench::Pair pair = bench::in_turns(rounds, call, save);
-    bench::figure_of("save 64 blocks of 256 B, node", "ns", pair, bench::Target::ratio_at_most(1.5),
+    weft_item absent{};
+    bench::set_key(absent, uint64_t{1} << 43);
+    auto nothing = [&] {
+        weft_op op = client.op(WEFT_OP_REMOVE);
+        op.key_hi = absent.key_hi;
+        op.key_lo = absent.key_lo;
+        op.region = 0;
+        return timed([&] { client.run(op); });
+    };
+    bench::figure_of("save 64 blocks of 256 B, node", "ns", bench::in_turns(rounds, call, save),
+                     bench::Target::ratio_at_most(1.5),
                      "an empty Cap'n Proto call to another process")
+        .as_microseconds()
+        .print();
+    bench::figure_of("the same beside an op that finds nothing to do", "ns",
+                     bench::in_turns(rounds, nothing, save), bench::Target::none(),
+                     "REMOVE of an absent block, through the node")
         .as_microseconds()
         .print();
 }
@@ -207,7 +221,7 @@ int main(int argument_count, char** arguments) {
         print_loads(client, "node", rounds);
         print_saves(client, rounds);
     }
-    const bench::Node node("256MiB", 1000, kSmallBytes);
+    const bench::Node node("256MiB,prefault=yes", 1000, kSmallBytes);
     const Client client("connect=" + node.address(), "bench/model", kSmallBytes);
     print_small_saves(client, empty, quick ? 300 : 3000);
     return 0;

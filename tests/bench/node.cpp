@@ -13,8 +13,7 @@
 
 int main(int argument_count, char** arguments) {
     bench::require(argument_count == 5, "usage: weft_bench_node ADDRESS MEMORY COUNT BYTES");
-    const std::string options =
-        "memory=" + std::string(arguments[2]) + ",prefault=yes,listen=" + arguments[1];
+    const std::string options = "memory=" + std::string(arguments[2]) + ",listen=" + arguments[1];
     const uint64_t count = std::strtoull(arguments[3], nullptr, 10);
     const auto bytes = static_cast<uint32_t>(std::strtoul(arguments[4], nullptr, 10));
     const bench::Client client(options, "bench/model", bytes);

@@ -128,7 +128,7 @@ int main(int argument_count, char** arguments) {
     const bool quick = argument_count > 1 && std::strcmp(arguments[1], "--quick") == 0;
     const size_t turns = 2 * ((quick ? 20 : 80) + 1);
     Turn* turn = shared_turn();
-    const bench::Node node("1GiB", kBlocks, kBlockBytes);
+    const bench::Node node("1GiB,prefault=yes", kBlocks, kBlockBytes);
     pid_t readers[kReaders];
     signal(SIGCHLD, end_with_reader);
     for (int i = 0; i < kReaders; ++i) {

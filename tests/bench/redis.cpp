@@ -61,8 +61,8 @@ double weft_call(const bench::Client& client, bool get, uint64_t key, void* byte
     return static_cast<double>(took);
 }
 
-void compare(const bench::Client& client, redisContext* context, const std::string& how,
-             size_t rounds, uint64_t& fresh) {
+void compare_gets(const bench::Client& client, redisContext* context, const std::string& how,
+                  size_t rounds) {
     std::vector<std::byte> content(kBlockBytes);
     std::vector<std::byte> place(kBlockBytes);
     std::memset(place.data(), 1, place.size());
@@ -78,10 +78,17 @@ void compare(const bench::Client& client, redisContext* context, const std::stri
                      "Redis 7 by hiredis")
         .as_microseconds()
         .print();
+}
+
+/** After all gets: fresh blocks make the node evict the first ones. */
+void compare_sets(const bench::Client& client, redisContext* context, const std::string& how,
+                  size_t rounds, uint64_t& fresh) {
+    std::vector<std::byte> content(kBlockBytes);
     bench::fill_block(content.data(), kBlockBytes, 1);
+    uint64_t at = 0;
     const bench::Pair sets = bench::in_turns(
         rounds, [&] { return redis_call(context, false, kBlocks + at++ % kBlocks, content); },
-        [&] { return weft_call(client, false, (uint64_t{1} << 42) + fresh++, content.data()); });
+        [&] { return weft_call(client, false, fresh++, content.data()); });
     bench::figure_of("save 1 MiB against Redis SET, " + how, "ns", sets, bench::Target::none(),
                      "Redis 7 by hiredis")
         .as_microseconds()
@@ -94,16 +101,18 @@ int main(int argument_count, char** arguments) {
     require(argument_count >= 3, "usage: weft_bench_redis SOCKET PORT [--quick]");
     const bool quick = argument_count > 3 && std::strcmp(arguments[3], "--quick") == 0;
     const size_t rounds = quick ? 200 : 1000;
-    const bench::Node node("512MiB", kBlocks, kBlockBytes);
+    const bench::Node node("512MiB,prefault=yes", kBlocks, kBlockBytes);
     const bench::Client client("connect=" + node.address(), "bench/model", kBlockBytes);
-    uint64_t fresh = 0;
     const Context by_socket(redisConnectUnix(arguments[1]));
     require(by_socket != nullptr && by_socket->err == 0,
             "redis: no connection to " + std::string(arguments[1]));
-    compare(client, by_socket.get(), "UNIX socket", rounds, fresh);
     const Context by_tcp(redisConnect("127.0.0.1", std::atoi(arguments[2])));
     require(by_tcp != nullptr && by_tcp->err == 0,
             "redis: no connection to port " + std::string(arguments[2]));
-    compare(client, by_tcp.get(), "TCP", rounds, fresh);
+    compare_gets(client, by_socket.get(), "UNIX socket", rounds);
+    compare_gets(client, by_tcp.get(), "TCP", rounds);
+    uint64_t fresh = uint64_t{1} << 42;
+    compare_sets(client, by_socket.get(), "UNIX socket", rounds, fresh);
+    compare_sets(client, by_tcp.get(), "TCP", rounds, fresh);
     return 0;
 }
