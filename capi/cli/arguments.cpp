@@ -106,7 +106,7 @@ SIGTERM and SIGINT end it cleanly, with status 0. With --json, stdout says when 
     text(verb, "--tokens", serve->tokens, "FILE",
          "Who may do what: lines of token, tenant/model pattern, rights (read, write, advance, "
          "admin); without it only this user is admitted");
-    verb->add_flag("--prefault", serve->prefault, "Take all memory now, not as it is needed");
+    verb->add_flag("--prefault", serve->prefault, "Touch all memory before it is used");
     text(verb, "--log-level", serve->log_level, "LEVEL", "How much it says on stderr");
     text(verb, "-o,--option", serve->more, "KEY=VALUE", "Any other option of weft_open");
 }

@@ -26,6 +26,8 @@ constexpr size_t kBatch = 32;
 constexpr size_t kSmall = 1000;
 constexpr size_t kSmallBytes = 256;
 constexpr size_t kRounds = 15;
+constexpr size_t kWarmRounds = 3;  // until removed slots come round again, their pages touched
+constexpr size_t kLastBatch = kWarmRounds + kRounds;
 
 double now_s() {
     timespec now{};
@@ -39,19 +41,25 @@ double median(std::vector<double> values) {
 }
 
 /** Seconds of one call, as medians over rounds in turns. */
-template <typename Ours, typename Reference>
-std::pair<double, double> in_turns(size_t rounds, Ours ours, Reference reference) {
+template <typename Ours, typename Reference, typename Prepare>
+std::pair<double, double> in_turns(size_t rounds, Ours ours, Reference reference, Prepare prepare) {
     std::vector<double> a, b;
-    for (size_t i = 0; i <= rounds; i++) {
+    for (size_t i = 0; i < kWarmRounds + rounds; i++) {
+        prepare(i);
         const double start = now_s();
         ours(i);
         const double middle = now_s();
         reference();
-        if (i == 0) continue;  // warms both
+        if (i < kWarmRounds) continue;
         a.push_back(middle - start);
         b.push_back(now_s() - middle);
     }
     return {median(a), median(b)};
+}
+
+template <typename Ours, typename Reference>
+std::pair<double, double> in_turns(size_t rounds, Ours ours, Reference reference) {
+    return in_turns(rounds, ours, reference, [](size_t) {});
 }
 
 std::vector<weft_item> items_of(uint64_t hi, size_t count, size_t size, std::byte* memory) {
@@ -108,7 +116,7 @@ class Run {
             throw Failure(kFailed, std::string(what) + ": not all done");
     }
     void save_batch() {
-        Progress progress("saving", kRounds, true);
+        Progress progress("saving", kLastBatch, true);
         const auto times = in_turns(
             kRounds,
             [&](size_t i) {
@@ -116,13 +124,17 @@ class Run {
                 run_list(large_, WEFT_OP_SAVE, items, "save");
                 progress.at(i);
             },
-            [&] { std::memcpy(to_.data(), from_.data(), from_.size()); });
+            [&] { std::memcpy(to_.data(), from_.data(), from_.size()); },
+            [&](size_t i) {
+                if (i == 0) return;
+                auto items = items_of(i, kBatch, 0, nullptr);
+                run_list(large_, WEFT_OP_REMOVE, items, "remove");
+            });
         bytes_figure("save 1 MiB, batch of 32, checksummed", from_.size(), times);
     }
     void load_batch() {
-        // The last batch saved is the one that is surely there, whatever memory= was.
-        auto items = items_of(kRounds + 1, kBatch, kBlockBytes, to_.data());
-        auto views = items_of(kRounds + 1, kBatch, 0, nullptr);
+        auto items = items_of(kLastBatch, kBatch, kBlockBytes, to_.data());
+        auto views = items_of(kLastBatch, kBatch, 0, nullptr);
         const View view = queue_.view(large_.list(WEFT_OP_VIEW, views.data(), views.size()));
         require(store_, view.event(), "view");
         const auto times = in_turns(
@@ -138,7 +150,7 @@ class Run {
         if (to_ != from_) throw Failure(kFailed, "load: other bytes than were saved");
     }
     void load_single() {
-        const Key key{kRounds + 1, 1};
+        const Key key{kLastBatch, 1};
         const weft_op op = large_.load(key, to_.data(), kBlockBytes);
         const View view = queue_.view(large_.op(WEFT_OP_VIEW, key));
         require(store_, view.event(), "view");
@@ -194,7 +206,8 @@ std::string number_text(const Json& figure, const char* field) {
 }  // namespace
 
 int run(const Bench& bench, const Settings& settings) {
-    const Store store = bench.connects ? settings.open() : Store(option("memory", bench.memory));
+    const std::string memory = option("memory", bench.memory) + ",prefault=yes";
+    const Store store = bench.connects ? settings.open() : Store(memory);
     Run run(store, "weft-bench/" + std::to_string(getpid()));
     Json figures;
     try {

@@ -19,6 +19,21 @@ Json ask(const Store& store, const std::string& words, uint32_t space = 0) {
     return Json::parse(store.query(words, space));
 }
 
+/** The namespaces with what tells them apart; --layout has the rest. */
+Json in_short(const Json& namespaces) {
+    Json rows = Json::array();
+    for (const Json& each : namespaces) {
+        Json row;
+        for (const char* field : {"name", "blocks", "floor"})
+            row[field] = each.value(field, Json());
+        const Json config = each.value("config", Json::object());
+        for (const char* field : {"parts", "part_bytes", "block_tokens", "policy"})
+            row[field] = config.value(field, Json());
+        rows.push_back(std::move(row));
+    }
+    return rows;
+}
+
 /** At most limit blocks (0: all) behind `after`; leaves in `after` where to go on, "" at the end.
  */
 Json list_blocks(const Store& store, const Namespace& space, std::string& after, uint64_t limit) {
@@ -45,7 +60,10 @@ int run(const Ls& ls, const Settings& settings) {
     if (ls.name.empty()) {
         const Json answer = rows_of(ask(store, "namespaces"), "namespaces");
         if (answer.empty() && !settings.json) std::fputs("weft: no namespaces yet\n", stderr);
-        print_answer(settings.json ? Json{{"namespaces", answer}} : answer, settings.json);
+        if (settings.json)
+            print_answer(Json{{"namespaces", answer}}, true);
+        else
+            print_answer(in_short(answer), false);
         return kOk;
     }
     const Namespace space =
