@@ -51,9 +51,11 @@ void check_socket(const std::string& path, Findings& findings) {
         findings.push_back(
             {Level::kNote, "socket", path + ": there is none", "Start a node: weft serve"});
     } else {
-        findings.push_back({Level::kWarning, "socket", path + ": " + std::strerror(errno),
-                            errno == EACCES ? "This user may not connect: see the folder's mode."
-                                            : "No node listens behind it: start weft serve."});
+        findings.push_back(
+            {Level::kWarning, "socket", path + ": " + std::strerror(errno),
+             errno == EACCES
+                 ? "Without tokens a node admits its own user alone: weft serve --tokens FILE."
+                 : "No node listens behind it: start weft serve."});
     }
     close(fd);
 }

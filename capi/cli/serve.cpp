@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 
@@ -62,8 +63,11 @@ Options options_of(const Serve& serve) {
 /** /run/weft, or whichever folder the socket lies in, is made if only it is missing. */
 void make_folder(const std::string& listen) {
     const size_t slash = listen.rfind('/');
-    if (listen.rfind("unix:/", 0) == 0 && slash > 5)
-        mkdir(listen.substr(5, slash - 5).c_str(), 0755);
+    if (listen.rfind("unix:/", 0) != 0 || slash <= 5) return;
+    const std::string folder = listen.substr(5, slash - 5);
+    if (mkdir(folder.c_str(), 0755) == 0 || errno == EEXIST) return;
+    throw Failure(kFailed, folder + ": cannot be made: " + std::strerror(errno) +
+                               "; choose where the node listens with --listen unix:PATH");
 }
 
 void say(const std::string& listen, bool json) {
