@@ -140,46 +140,45 @@ python_package() {
 
 export -f build make_venv in_ctest once python_package
 call=(bash -c '"$@"' call) # timeout runs programs, not functions
-has() { [ -e "$1" ]; }
 
 step packages 900 cmake/packages.sh --tests
 step venv 600 "${call[@]}" make_venv
 export PATH=$PWD/build/venv/bin:$PATH
-has tests/tidy/run.sh && suite tidy 300 tests/tidy/run.sh
+suite tidy 300 tests/tidy/run.sh
 
-wanted "!(tidy|*-asan|*-tsan)" && step build-release 2400 "${call[@]}" build release
+wanted "!(tidy|*-asan|*-tsan)" && step build-release 3600 "${call[@]}" build release
 export WEFT_BUILD=$PWD/build/release
-has tests/unit/CMakeLists.txt && suite unit 300 "$WEFT_BUILD/tests/unit/weft_unit"
-has tests/sim/CMakeLists.txt && suite sim 900 "${call[@]}" in_ctest tests/sim
-has tests/abi/run.sh && suite abi 300 tests/abi/run.sh
-has sdk-python/pyproject.toml && suite python 1200 "${call[@]}" python_package
-has tests/conformance/run.sh && suite conformance 600 tests/conformance/run.sh
-has tests/command/run.sh && suite command 600 tests/command/run.sh
-has tests/process/run.sh && suite process 900 tests/process/run.sh
-has examples/CMakeLists.txt && suite examples 600 "${call[@]}" in_ctest examples
-has tests/readme/run.sh && suite readme 600 tests/readme/run.sh
+suite unit 300 "$WEFT_BUILD/tests/unit/weft_unit"
+suite sim 900 "${call[@]}" in_ctest tests/sim
+suite abi 300 tests/abi/run.sh
+suite python 1200 "${call[@]}" python_package
+suite conformance 600 tests/conformance/run.sh
+suite command 600 tests/command/run.sh
+suite process 900 tests/process/run.sh
+suite examples 600 "${call[@]}" in_ctest examples
+suite readme 600 tests/readme/run.sh
 
 if [ $quick = no ]; then
     suite lint 1200 tests/tidy/lint.sh
-    has examples/quickstart.sh && suite quickstart 1500 "${call[@]}" once examples/quickstart.sh
-    has tests/bench/run.sh && suite bench 900 "${call[@]}" once tests/bench/run.sh --quick
+    suite quickstart 1500 "${call[@]}" once examples/quickstart.sh
+    suite bench 900 "${call[@]}" once tests/bench/run.sh --quick
 
     export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1
     export UBSAN_OPTIONS=print_stacktrace=1
     export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
     programs=(weft_command weft_unit conformance_c conformance_cpp process_worker)
-    wanted "*-asan" && step build-asan 2400 "${call[@]}" build asan "${programs[@]}" examples/all
+    wanted "*-asan" && step build-asan 3600 "${call[@]}" build asan "${programs[@]}" examples/all
     export WEFT_BUILD=$PWD/build/asan
     suite unit-asan 600 "$WEFT_BUILD/tests/unit/weft_unit"
-    has tests/conformance/run.sh && suite conformance-asan 900 tests/conformance/run.sh
-    has tests/process/run.sh && suite process-asan 1200 tests/process/run.sh
-    has examples/CMakeLists.txt && suite examples-asan 900 "${call[@]}" in_ctest examples
+    suite conformance-asan 900 tests/conformance/run.sh
+    suite process-asan 1200 tests/process/run.sh
+    suite examples-asan 900 "${call[@]}" in_ctest examples
 
-    wanted "*-tsan" && step build-tsan 2400 "${call[@]}" build tsan "${programs[@]}"
+    wanted "*-tsan" && step build-tsan 3600 "${call[@]}" build tsan "${programs[@]}"
     export WEFT_BUILD=$PWD/build/tsan
     suite unit-tsan 900 "$WEFT_BUILD/tests/unit/weft_unit"
-    has tests/conformance/run.sh && suite conformance-tsan 1200 tests/conformance/run.sh
-    has tests/process/run.sh && suite process-tsan 1800 tests/process/run.sh
+    suite conformance-tsan 1200 tests/conformance/run.sh
+    suite process-tsan 1800 tests/process/run.sh
 fi
 
 echo "$passed passed, $failed failed"
