@@ -22,9 +22,11 @@ LISTS = 15
 
 
 def wanted(step: Step, key: int, part: int, start: int, size: int) -> bytes:
-    """The content that the step expects: bytes=KEY.GENERATION, else its key's first generation."""
+    """The content that the step expects: bytes=KEY.GENERATION or .GENERATION, else its key's
+    first generation.
+    """
     seed, _, generation = step.expected.get("bytes", f"{key}.0").partition(".")
-    return content(int(seed), part, int(generation or 0), start, size)
+    return content(int(seed or key), part, int(generation or 0), start, size)
 
 
 def items_of(step: Step) -> list:
@@ -175,7 +177,8 @@ def finish(world: World, step: Step, store, op: dict, event) -> dict:
         got["each"] = ",".join(str(row[4]) for row in rows)
         got["sizes"] = ",".join(str(row[3]) for row in rows)
     hold(world, step, store, got, rows if items else [])
-    if step.verb == "load" and "region" not in step.given:
+    tentative = got["code"] < 0 and (failed or "FOLLOW" in step.given.get("flags", ""))
+    if step.verb == "load" and "region" not in step.given and not tentative:
         got["bytes"] = loaded(world, step, store, got)
     if step.verb == "view" and got["code"] >= 0 and "FOLLOW" not in step.given.get("flags", ""):
         got["bytes"] = look(world, step, step.given.get("as", "_"))

@@ -47,7 +47,7 @@ static uint8_t* bytes(const char* name, uint64_t* size) {
     *size = 0;
     if (at == NULL) return NULL;
     uint8_t* out = calloc(strlen(at) / 2 + 1, 1);
-    for (unsigned value; sscanf(at, "%2x", &value) == 1 && at[1] > ' '; at += 2)
+    for (unsigned value; *at > ' ' && sscanf(at, "%2x", &value) == 1; at += 2)
         out[(*size)++] = (uint8_t)value;
     return out;
 }

@@ -339,8 +339,8 @@ void fill(World&, const Request& r, Out& out) {
     auto* to = r.pointer<uint8_t>("address");
     const uint64_t more =
         r.number("key") * 131 + r.number("part") * 61 + r.number("generation") * 29;
-    const uint64_t start = r.number("start");
-    for (uint64_t i = start; i < start + r.number("size"); i++)
+    const uint64_t start = r.number("start"), end = start + r.number("size");
+    for (uint64_t i = start; i < end; i++)
         *to++ = static_cast<uint8_t>(i * 7 + (i >> 8) * 31 + more);
     out << "code=0";
 }

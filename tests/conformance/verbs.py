@@ -93,7 +93,9 @@ def do_queue(world: World, step: Step) -> dict:
 
 
 def do_queue_close(world: World, step: Step) -> dict:
-    return world.ask(world.store(step).player, "queue_close", queue=world.number(step.words[0]))
+    queue = world.number(step.words[0])
+    got = world.ask(world.store(step).player, "queue_close", queue=queue)
+    return {**got, "value": got["code"]}
 
 
 def do_queue_fd(world: World, step: Step) -> dict:

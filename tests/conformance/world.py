@@ -127,6 +127,8 @@ class World:
         """
         if value.startswith("$"):
             return self.names[value[1:]]
+        if value in self.names:
+            return self.names[value]
         if value.startswith("@"):
             return PLACES[value[1:]]
         if "|" in value:
@@ -170,7 +172,7 @@ def holds(world: World, key: str, want: str, got: dict) -> bool:
         return False
     if key == "bytes":
         return got["bytes"] == "same"
-    if key in ("each", "sizes", "keys"):
+    if key in ("each", "sizes", "keys", "chain"):
         return ",".join(want.split()) == got[key]
     value = int(got[key])
     if want.startswith(">"):
