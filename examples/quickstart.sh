@@ -24,16 +24,15 @@ fi
 # Made anew only when the library or the package has changed since. Its own folder, so that nothing else is touched.
 venv=$PWD/build/quickstart-venv
 mark=$venv/installed
-if [ ! -e "$mark" ] || [ -n "$(find -L "$build/libweft.so.1" sdk-python -newer "$mark" -type f -print -quit)" ]; then
+if [ "$(cat "$mark" 2>/dev/null)" != "$build" ] || [ -n "$(find -L "$build/libweft.so.1" sdk-python -newer "$mark" -type f -print -quit)" ]; then
     step "installing numpy and the Python package weft-kv in build/quickstart-venv"
     [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
-    since=$(mktemp)
-    trap 'rm -f "$since"' EXIT
+    echo "$build" >"$venv/begun"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check numpy
     WEFT_LIB_DIR=$build "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --force-reinstall \
         --no-deps ./sdk-python
-    cp -p "$since" "$mark" # as old as the beginning of the installation
+    mv "$venv/begun" "$mark" # as old as the beginning of the installation
 fi
 
 step "running"
-"$venv/bin/python" examples/quickstart/quickstart.py --weft "$build/weft" "$@"
+exec "$venv/bin/python" examples/quickstart/quickstart.py --weft "$build/weft" "$@"

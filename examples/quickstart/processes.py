@@ -16,7 +16,7 @@ import sys
 import time
 
 HERE = pathlib.Path(__file__).parent
-SILENCE_S = 120
+SILENCE_S = 300
 """An engine that says nothing for so long is taken for hung."""
 
 

@@ -12,6 +12,7 @@ and says why where anything is not as it must be. Nothing is left behind, so it 
 import argparse
 import json
 import pathlib
+import signal
 import statistics
 import sys
 import tempfile
@@ -103,6 +104,7 @@ def main() -> int:
         "--json", action="store_true", help="the result for programs, on standard output"
     )
     args = options.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: nothing is left
     show = Show(to_stderr=args.json)
     here = pathlib.Path(__file__).parent
     begin = time.monotonic()
