@@ -59,8 +59,7 @@ def test_a_consumer_without_the_flag_takes_it_by_name(ns: weft.Namespace) -> Non
     view.release()
     ns.remove("k")
     del view, capsule
-    view = ns.view("k")
-    assert view is None
+    assert ns.view("k") is None
 
 
 def test_torch_takes_views_without_a_copy(ns: weft.Namespace) -> None:

@@ -66,7 +66,8 @@ def keys(
     first), replaced by the last one. options: seed=, lora=, salt=, start= (where tokens[0] is in
     the prompt). mm: "WHERE+LENGTH:ID" for each image. Returns n // block_tokens keys. Errors:
     InvalidError. Threads: any; the GIL is not held."""
-    ids = np.asarray(tokens if hasattr(tokens, "__len__") else list(tokens))  # type: ignore[arg-type]
+    given: Any = tokens if hasattr(tokens, "__len__") else list(tokens)  # type: ignore[arg-type]
+    ids = np.asarray(given)
     if ids.size and (ids.dtype.kind not in "iu" or ids.min() < 0 or int(ids.max()) > 0xFFFFFFFF):
         raise ValueError(
             f"tokens: {ids.dtype} from {ids.min()} to {ids.max()}, not integers below 2**32"
