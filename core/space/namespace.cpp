@@ -93,7 +93,6 @@ Result<uint32_t> Namespace::allocate(uint64_t bytes, uint64_t now, SlotState sta
 void Namespace::renew_gen(uint32_t slot) {
     SharedWord& gen = slots_.header(slot).gen;
     gen.store_release(gen.load_relaxed() + 2);  // odd stays odd
-    fabric::fence_release();  // before any change of the header, for readers that take no hazard
 }
 
 bool Namespace::publish(uint32_t slot, const Publication& block, uint32_t old, uint64_t now) {
@@ -158,7 +157,8 @@ void Namespace::discard(uint32_t slot) {
 void Namespace::settle_limbo() {
     if (limbo_.empty()) return;
     // Pairs with the reader's fence between its hazard and its second look at gen: the odd gens
-    // above, or the hazard, is seen.
+    // above, or the hazard, is seen. It also stands between those gens and any change of the
+    // headers, for readers that take no hazard.
     fabric::fence_seq_cst();
     for (const Attachment& attachment : attachments_) {
         for (const SharedWord& cell : attachment.page->cells) {
