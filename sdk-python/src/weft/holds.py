@@ -36,7 +36,7 @@ class Held(Released):
             lowlevel.release(self._store, handle.to_bytes(8, "little"))
 
     def __del__(self) -> None:
-        with contextlib.suppress(Error, AttributeError):
+        with contextlib.suppress(Error, AttributeError, ImportError):
             self.release()
 
 
@@ -151,6 +151,6 @@ class Reservation(Scope):
             await self.abort.aio()
 
     def __del__(self) -> None:
-        with contextlib.suppress(Error, AttributeError):
+        with contextlib.suppress(Error, AttributeError, ImportError):
             if self._handle:
                 self.abort()

@@ -54,7 +54,7 @@ class Opened:
             self.handle = 0
 
     def __del__(self) -> None:
-        with contextlib.suppress(Error, AttributeError):
+        with contextlib.suppress(Error, AttributeError, ImportError):
             self.close()
 
 
@@ -161,7 +161,7 @@ class Store(Closed):
         await asyncio.to_thread(self.close)
 
     def __del__(self) -> None:
-        with contextlib.suppress(Error, AttributeError):
+        with contextlib.suppress(Error, AttributeError, ImportError):
             self.close()
 
 
@@ -198,5 +198,5 @@ class Queue(Closed):
         self._store._queues.discard(self)
 
     def __del__(self) -> None:
-        with contextlib.suppress(Error, AttributeError):
+        with contextlib.suppress(Error, AttributeError, ImportError):
             self.close()
