@@ -277,6 +277,8 @@ def main() -> None:
     for line in sys.stdin:
         told = in_child(line[5:]) if line.startswith("fork ") else answer(line)
         print(told, flush=True)
+    for held in (views, queues, spaces, stores):
+        held.clear()
 
 
 if __name__ == "__main__":
