@@ -108,7 +108,7 @@ def main() -> int:
     show = Show(to_stderr=args.json)
     here = pathlib.Path(__file__).parent
     begin = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="weft-") as folder:
+    with tempfile.TemporaryDirectory(prefix="weft-quickstart-") as folder:
         node = Node(args.weft, f"{folder}/weft.sock", args.memory)
         engines = Engines(node.address, str(here / "weights-{version}.npz"))
         run = None
