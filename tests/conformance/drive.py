@@ -16,6 +16,7 @@ import shlex
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from players import Failed
@@ -24,6 +25,7 @@ from verbs import VERBS
 from world import CODES, World, holds
 
 AGAIN_S = 20.0
+TOGETHER = 4  # runs at once: most of a run is waiting
 
 
 def perform_step(world: World, step: Step) -> None:
@@ -69,42 +71,44 @@ def perform(scenario: Scenario, opening: str, command: list, log) -> str:
 
 def play(language: str, command: list, scenarios: list, options, log) -> tuple:
     """Returns how many runs passed and failed."""
-    passed = failed = 0
-    for scenario in scenarios:
-        for opening in scenario.openings:
-            if options.opening not in (None, opening):
-                continue
-            wrong = perform(scenario, opening, command, log)
-            passed, failed = passed + (not wrong), failed + bool(wrong)
-            if wrong:
-                print(
-                    f"{language}: {scenario.name} [{opening}]: {wrong}", file=sys.stderr, flush=True
-                )
-    return passed, failed
+    runs = [
+        (scenario, opening)
+        for scenario in scenarios
+        for opening in scenario.openings
+        if options.opening in (None, opening)
+    ]
+    with ThreadPoolExecutor(TOGETHER) as pool:
+        ended = list(pool.map(lambda run: perform(*run, command, log), runs))
+    for (scenario, opening), wrong in zip(runs, ended, strict=True):
+        if wrong:
+            print(f"{language}: {scenario.name} [{opening}]: {wrong}", file=sys.stderr, flush=True)
+    return ended.count(""), len(ended) - ended.count("")
 
 
 def play_flipped(language: str, command: list, scenarios: list, options, log) -> tuple:
-    """As play(), but with an expectation turned; a run counts as passed where it failed because
-    of that.
-    """
-    passed = failed = 0
+    """As play(), but with an expectation turned; a run passed where it failed because of that."""
+    runs = []
     for scenario in scenarios:
-        found = expectations(scenario)
+        count = len(expectations(scenario))
         opening = scenario.openings[scenario.line % len(scenario.openings)]
-        for which in range(len(found)) if options.flip == "all" else [scenario.line % len(found)]:
-            step = scenario.steps[found[which][0]]
-            wrong = perform(flip(scenario, which), opening, command, log)
-            noticed = wrong.startswith(f"line {step.line} ")
-            passed, failed = passed + noticed, failed + (not noticed)
-            if not noticed:
-                print(
-                    f"{language}: {scenario.name} [{opening}]: line {step.line}: "
-                    f"{found[which][1]} was turned, "
-                    f"but: {wrong or 'it passed'}",
-                    file=sys.stderr,
-                    flush=True,
-                )
-    return passed, failed
+        chosen = range(count) if options.flip == "all" else [scenario.line % count]
+        runs += [(scenario, which, opening) for which in chosen]
+
+    def unnoticed(run: tuple) -> str:
+        scenario, which, opening = run
+        index, key = expectations(scenario)[which]
+        line = scenario.steps[index].line
+        wrong = perform(flip(scenario, which), opening, command, log)
+        if wrong.startswith(f"line {line} "):
+            return ""
+        return f"line {line}: {key} was turned, but: {wrong or 'it passed'}"
+
+    with ThreadPoolExecutor(TOGETHER) as pool:
+        ended = list(pool.map(unnoticed, runs))
+    for (scenario, _, opening), wrong in zip(runs, ended, strict=True):
+        if wrong:
+            print(f"{language}: {scenario.name} [{opening}]: {wrong}", file=sys.stderr, flush=True)
+    return ended.count(""), len(ended) - ended.count("")
 
 
 def main() -> int:
