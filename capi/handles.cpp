@@ -56,11 +56,17 @@ uint64_t Handles::add(Kind kind, Store* store, Queue* queue) {
     return 0;
 }
 
-void Handles::remove(uint64_t handle, uint32_t left) {
+bool Handles::remove(uint64_t handle, uint32_t left) {
     Entry& entry = entries[place_of(handle)];
     // Seq_cst, as in enter: either the call sees the closed entry, or this sees the call inside.
-    entry.handle.store(0, std::memory_order_seq_cst);
+    uint64_t open = handle;
+    if (!entry.handle.compare_exchange_strong(open, 0, std::memory_order_seq_cst)) return false;
     while (entry.inside.load(std::memory_order_seq_cst) > left) std::this_thread::yield();
+    return true;
+}
+
+void Handles::put_back(uint64_t handle) {
+    entries[place_of(handle)].handle.store(handle, std::memory_order_seq_cst);
 }
 
 void Handles::Hold::enter(Kind kind, uint64_t handle) {

@@ -104,7 +104,14 @@ int32_t weft_close(weft_store* store) {
             Status ready = hold.store->check_close();
             if (!ready) return -ready.failure().code;
             closing = hold.store;
-            Handles::remove(reinterpret_cast<uint64_t>(store), 1);
+            auto handle = reinterpret_cast<uint64_t>(store);
+            if (!Handles::remove(handle, 1)) return -WEFT_ECLOSED;
+            // A child may have been opened until just now.
+            ready = closing->check_close();
+            if (!ready) {
+                Handles::put_back(handle);
+                return -ready.failure().code;
+            }
         }
         delete closing;
         return 0;
@@ -239,7 +246,7 @@ int32_t weft_queue_close(weft_queue* queue) {
         if (hold.status != 0) return hold.status;
         int32_t left = hold.store->close_queue(hold.queue);
         if (left > 0) return left;
-        Handles::remove(reinterpret_cast<uint64_t>(queue), 1);
+        if (!Handles::remove(reinterpret_cast<uint64_t>(queue), 1)) return -WEFT_ECLOSED;
         hold.store->destroy_queue(hold.queue);
         return 0;
     });

@@ -11,6 +11,12 @@ namespace weft {
 
 using nlohmann::json;
 
+namespace {
+
+constexpr uint64_t kBlockMost = uint64_t{kPartsMax} << 32;  // parts are below 4 GiB
+
+}  // namespace
+
 Cache::Cache(const CacheOptions& options, fabric::Memory& memory, StateKeeper* keeper)
     : options_(options),
       memory_(memory),
@@ -45,8 +51,11 @@ Status Cache::persist() {
     for (const auto& [name, space] : spaces_) {
         all[name] = {{"floor", space->space->floor()}, {"config", to_json(space->space->config())}};
     }
-    return keeper_->save(
+    Status kept = keeper_->save(
         json{{"format", 1}, {"namespaces", all}, {"dropped_floors", dropped_floors_}}.dump(1));
+    if (!kept) return kept;
+    for (const auto& [name, space] : spaces_) space->floor_kept = space->space->floor();
+    return kept;
 }
 
 Result<uint32_t> Cache::begin_session(Process& process, Grants grants, int pid) {
@@ -94,7 +103,9 @@ Result<Cache::Space*> Cache::create(const std::string& name, const NamespaceConf
     if (!started) return started.failure();
     Space* raw = space.get();
     space->writing = std::make_unique<Writing>(
-        *space->space, next_id_, [this, raw](uint64_t bytes) { return reclaim(*raw, bytes); });
+        *space->space, next_id_,
+        [this, raw](uint64_t bytes, uint64_t now) { return reclaim(*raw, bytes, now); });
+    space->floor_kept = floor;
     spaces_[name] = std::move(space);
     return raw;
 }
@@ -215,10 +226,45 @@ void Cache::keep_only(uint32_t session, uint64_t id, const std::set<uint64_t>& r
     if (opening == nullptr) return;
     space->writing->keep_only(*opening, reservations, now);
     collect(*space);
+    // What the process was asked to unmap while it was away, it is asked again.
+    Process& process = *sessions_.at(session).process;
+    for (auto& [segment, kept] : space->space->slots().segments()) {
+        if (kept->retiring && kept->waiting.count(id) != 0 && process.drop_segment(id, segment))
+            kept->waiting.erase(id);
+    }
+    move_segments(*space, now);
 }
 
 uint32_t Cache::rights(uint32_t session, const Space& space) const {
     return rights_on(sessions_.at(session).grants, space.space->name());
+}
+
+/** A request comes from another process: what it says is checked here, once, before anything uses
+ * it. */
+bool Cache::may_run(uint32_t session, const Space& space, const Request& request,
+                    Reply& reply) const {
+    const NamespaceConfig& config = space.space->config();
+    bool good = request.part < config.parts && request.start <= UINT32_MAX;
+    for (const RequestItem& item : request.items) good = good && item.size <= kBlockMost;
+    bool batch = request.verb == Verb::stock || request.verb == Verb::publish;
+    good = good && (!batch || (!request.items.empty() && request.size <= kBlockMost));
+    // Blocks of several parts are made by reservations.
+    good = good && (request.verb != Verb::publish || config.parts == 1);
+    if (!good) {
+        reply.status = -WEFT_EINVAL;
+        reply.message = "the request is malformed";
+        return false;
+    }
+    uint32_t may = rights(session, space);
+    // That a process writes no more is always good to hear.
+    if (request.verb == Verb::abort) return true;
+    bool writes = batch || request.verb == Verb::reserve || request.verb == Verb::remove ||
+                  (request.verb == Verb::touch && request.ttl_s != 0) ||
+                  (request.verb == Verb::wait && (request.flags & WEFT_CLAIM) != 0);
+    if (writes ? (may & kWrite) != 0 : may != 0) return true;
+    reply.status = -WEFT_EDENIED;
+    reply.message = "the token does not allow this in namespace " + space.space->name();
+    return false;
 }
 
 void Cache::run(uint32_t session, uint64_t id, Request&& request, Done done, uint64_t now) {
@@ -233,15 +279,9 @@ void Cache::run(uint32_t session, uint64_t id, Request&& request, Done done, uin
         reply.status = -WEFT_ECLOSED;
         return answer(nullptr, std::move(done), std::move(reply));
     }
-    uint32_t may = rights(session, *space);
-    bool writes = request.verb == Verb::stock || request.verb == Verb::publish ||
-                  request.verb == Verb::reserve || request.verb == Verb::remove ||
-                  (request.verb == Verb::wait && (request.flags & WEFT_CLAIM) != 0);
-    if ((writes && (may & kWrite) == 0) || (!writes && may == 0)) {
-        reply.status = -WEFT_EDENIED;
-        reply.message = "the token does not allow this in namespace " + space->space->name();
+    if (!may_run(session, *space, request, reply))
         return answer(nullptr, std::move(done), std::move(reply));
-    }
+    uint32_t may = rights(session, *space);
     bool fenced = opening->version < space->space->floor();
     switch (request.verb) {
         case Verb::stock:
@@ -361,6 +401,16 @@ void Cache::pin(Space& space, Opening& opening, const Request& request, uint64_t
                         std::to_string(count) + " more were asked for";
         return;
     }
+    for (uint64_t i = 0; i < count; i++) {
+        if (reply.items[i].slot == kNoSlot ||
+            space.space->slots().info(reply.items[i].slot).pins < UINT16_MAX)
+            continue;
+        reply.status = -WEFT_EQUOTA;
+        reply.value = 0;
+        reply.message = "item " + std::to_string(i) + " is pinned " + std::to_string(UINT16_MAX) +
+                        " times, which is the limit";
+        return;
+    }
     Pin pin;
     pin.session = opening.session;
     pin.space = space.space->name();
@@ -369,7 +419,7 @@ void Cache::pin(Space& space, Opening& opening, const Request& request, uint64_t
     pin.deadline = now + ttl_s * fabric::kSecond;
     for (uint64_t i = 0; i < count; i++) {
         uint32_t slot = reply.items[i].slot;
-        if (slot == kNoSlot || space.space->slots().info(slot).pins == UINT16_MAX) continue;
+        if (slot == kNoSlot) continue;
         space.space->slots().info(slot).pins++;
         pin.slots.emplace_back(slot, space.space->slots().header(slot).gen.load_relaxed());
     }
@@ -428,7 +478,7 @@ void Cache::remove(Space& space, Opening& opening, const Request& request, Reply
         }
         reply.items.push_back(out);
     }
-    space.space->settle_limbo();
+    space.space->settle_limbo(now);
     for (const RequestItem& item : request.items) space.writing->changed(item.key, now);
 }
 
@@ -443,13 +493,16 @@ void Cache::advance(Space& space, uint32_t may, const Request& request, Reply& r
         // Readers first lose the old blocks, then the disk learns of it, then the caller: a node
         // that dies in between has fenced too much for nobody, since its index ends with its lease.
         space.space->raise_floor(request.number);
+        space.writing->end_fenced(now);
+    }
+    // Also when the floor was there already: the disk may have failed the one who raised it.
+    if (space.floor_kept < space.space->floor()) {
         Status kept = persist();
         if (!kept) {
             reply.status = -kept.failure().code;
             reply.message = kept.failure().message;
             return;
         }
-        space.writing->end_fenced(now);
     }
     reply.value = space.space->floor();
 }
@@ -483,11 +536,13 @@ void Cache::tick(uint64_t now) {
     for (auto& [name, space] : spaces_) {
         space->space->drain_touches(now);
         space->space->sweep(now);
-        space->space->settle_limbo();
+        space->space->settle_limbo(now);
         space->writing->expire(now);
+        // Who waits for room looks again: it came, or it does not come.
+        space->writing->changed(Writing::kRoom, now);
         collect(*space);
     }
-    rebalance();
+    rebalance(now);
     for (auto& [name, space] : spaces_) move_segments(*space, now);
 }
 

@@ -110,6 +110,7 @@ class Cache {
         std::unique_ptr<Writing> writing;
         std::map<uint64_t, uint32_t> openings;  // opening -> session
         uint64_t evicted_before = 0;
+        uint64_t floor_kept = 0;  // on disk
         bool dropped = false;
     };
     struct Pin {
@@ -129,6 +130,7 @@ class Cache {
     Result<Space*> create(const std::string& name, const NamespaceConfig& config, uint64_t floor);
     Status persist();
     Opening* opening_of(uint32_t session, uint64_t opening, Space*& space);
+    bool may_run(uint32_t session, const Space& space, const Request& request, Reply& reply) const;
     void answer(Space* space, Done done, Reply&& reply);
     void collect(Space& space);
     void match(Space& space, Opening& opening, const Request& request, Reply& reply, uint64_t now);
@@ -140,11 +142,11 @@ class Cache {
     void advance(Space& space, uint32_t rights, const Request& request, Reply& reply, uint64_t now);
     void release(uint32_t session, const Request& request, Reply& reply, uint64_t now);
     uint32_t rights(uint32_t session, const Space& space) const;
-    bool reclaim(Space& of, uint64_t bytes);
+    bool reclaim(Space& of, uint64_t bytes, uint64_t now);
     void push_new_segments(Space& space);
     void move_segments(Space& space, uint64_t now);
-    void rebalance();
-    Status drop(const std::string& name, uint64_t now);
+    void rebalance(uint64_t now);
+    Status drop(std::string name, uint64_t now);
     nlohmann::json describe(Space& space) const;
     Result<std::string> query_node(uint32_t session, const std::string& verb);
     Result<std::string> empty_space(Space& space, uint32_t may, const std::string& verb,

@@ -14,8 +14,11 @@ namespace weft {
 
 class Cells {
   public:
-    explicit Cells(ReaderPage* page) : page_(page) {
+    /** `first`: where generations begin, so that a handle of another page of cells fits none here. */
+    explicit Cells(ReaderPage* page, uint32_t first = 0) : page_(page) {
         for (std::atomic<uint64_t>& word : free_) word.store(UINT64_MAX, std::memory_order_relaxed);
+        for (std::atomic<uint32_t>& generation : generation_)
+            generation.store(first & ~uint32_t{1}, std::memory_order_relaxed);
     }
 
     static constexpr uint32_t kNone = UINT32_MAX;

@@ -72,7 +72,7 @@ int32_t Store::match(uint32_t id, const weft_item* items, uint32_t count) {
     Mapped& mapped = *space->current();
     const IndexReader& reader = mapped.reader();
     uint64_t now = fabric::boot_time();
-    if (reader.floor() > mapped.version()) return -WEFT_EFENCED;
+    if (mapped.fenced()) return -WEFT_EFENCED;
     if (!served(mapped, now)) return 0;
     uint32_t lead = 0;
     look_ahead(reader, items, count, [&](uint32_t i, uint64_t hash, uint32_t guess) {
@@ -94,7 +94,7 @@ int32_t Store::view(uint32_t id, uint32_t part, weft_item* items, uint32_t count
     uint32_t number = space->number();
     Mapped& mapped = *space->numbered(number);
     if (part >= mapped.config().parts) return -WEFT_EINVAL;
-    if (mapped.reader().floor() > mapped.version()) return -WEFT_EFENCED;
+    if (mapped.fenced()) return -WEFT_EFENCED;
     uint64_t now = fabric::boot_time();
     if (!served(mapped, now)) {
         mapped.count_miss(WEFT_MISS_UNREACHABLE);

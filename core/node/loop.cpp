@@ -47,7 +47,8 @@ void Loop::run_posts() {
         std::lock_guard<std::mutex> guard(lock_);
         posts.swap(posts_);
     }
-    for (Work& work : posts) work();
+    // What one cannot do (no descriptor left, say) is no reason to end the others.
+    for (Work& work : posts) kj::runCatchingExceptions([&] { work(); });
 }
 
 bool Loop::post(Work work) {

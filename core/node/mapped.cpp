@@ -7,6 +7,14 @@ void Mapped::add_segment(uint32_t segment, uint64_t slot_bytes, fabric::Mapping 
                          fabric::Mapping write, std::byte* shared_write) {
     std::lock_guard<std::mutex> guard(lock_);
     MappedSegment& of = segments_[segment % kSegmentsMax];
+    if (owned_.count(segment) != 0) return;
+    // What is in its place came too late: nobody holds a slot of it.
+    of.read.store(nullptr, std::memory_order_release);
+    of.write.store(nullptr, std::memory_order_release);
+    std::erase_if(owned_, [&](const auto& other) {
+        return other.first % kSegmentsMax == segment % kSegmentsMax;
+    });
+    of.id.store(segment, std::memory_order_release);
     of.slot_bytes.store(slot_bytes, std::memory_order_relaxed);
     of.write.store(write.address() != nullptr ? write.address() : shared_write,
                    std::memory_order_release);
@@ -17,6 +25,7 @@ void Mapped::add_segment(uint32_t segment, uint64_t slot_bytes, fabric::Mapping 
 void Mapped::drop_segment(uint32_t segment) {
     std::lock_guard<std::mutex> guard(lock_);
     MappedSegment& of = segments_[segment % kSegmentsMax];
+    if (owned_.count(segment) == 0) return;
     of.read.store(nullptr, std::memory_order_release);
     of.write.store(nullptr, std::memory_order_release);
     owned_.erase(segment);

@@ -3,7 +3,8 @@
 //
 // Invariants: a segment's addresses are set once, before the node gives out a slot of it, and
 // cleared only when the node has said that no slot of it is published and no view is left
-// (protocols 1); so whoever holds a slot by its hazard may use its address. Bytes are read through
+// (protocols 1); so whoever holds a slot by its hazard may use its address. A segment is known by its
+// whole id: one that came too late, after the node had dropped it, is never taken for a later one. Bytes are read through
 // a read-only mapping. Reading: any thread.
 #pragma once
 #include <array>
@@ -24,6 +25,7 @@ struct MappedSegment {
     std::atomic<const std::byte*> read{nullptr};
     std::atomic<std::byte*> write{nullptr};
     std::atomic<uint64_t> slot_bytes{0};
+    std::atomic<uint64_t> id{UINT64_MAX};
 };
 
 class Mapped {
@@ -35,7 +37,7 @@ class Mapped {
           version_(version),
           reader_(index),
           page_(page),
-          cells_(page) {}
+          cells_(page, static_cast<uint32_t>(opening * 0x9e3779b97f4a7c15 >> 32)) {}
 
     uint64_t opening() const { return opening_; }
     const NamespaceConfig& config() const { return config_; }
@@ -47,14 +49,14 @@ class Mapped {
     /** Where the part of a block begins, or nullptr: its segment is not mapped (yet). */
     const std::byte* address(uint32_t segment, uint32_t index, uint32_t part) const {
         const MappedSegment& of = segments_[segment % kSegmentsMax];
-        const std::byte* base = of.read.load(std::memory_order_acquire);
+        const std::byte* base = load(of, of.read, segment);
         return base == nullptr ? nullptr
                                : base + index * of.slot_bytes.load(std::memory_order_relaxed) +
                                      config_.offset_of(part);
     }
     std::byte* write_address(uint32_t segment, uint32_t index, uint32_t part) const {
         const MappedSegment& of = segments_[segment % kSegmentsMax];
-        std::byte* base = of.write.load(std::memory_order_acquire);
+        std::byte* base = load(of, of.write, segment);
         return base == nullptr ? nullptr
                                : base + index * of.slot_bytes.load(std::memory_order_relaxed) +
                                      config_.offset_of(part);
@@ -63,7 +65,8 @@ class Mapped {
         return segments_[segment % kSegmentsMax].slot_bytes.load(std::memory_order_relaxed);
     }
     bool has_segment(uint32_t segment) const {
-        return segments_[segment % kSegmentsMax].read.load(std::memory_order_acquire) != nullptr;
+        const MappedSegment& of = segments_[segment % kSegmentsMax];
+        return load(of, of.read, segment) != nullptr;
     }
 
     /** `write`: a mapping of its own, or with `shared_write` the node's, or none. */
@@ -85,12 +88,26 @@ class Mapped {
 
     /** The connection to its node has ended; a resumed one is the same node. */
     std::atomic<bool> gone{false};
+    /** The namespace has advanced past this opening's version while its node was away: it is not
+     * opened again. */
+    std::atomic<bool> fenced_away{false};
+    bool fenced() const {
+        return fenced_away.load(std::memory_order_acquire) || reader_.floor() > version_;
+    }
     /** Reservations that the caller may still write to. */
     std::atomic<uint32_t> reservations{0};
     /** What keeps the memory behind the pointers; set by who mapped it. */
     std::shared_ptr<void> keeper;  // shared with nobody but a reconnect's copy
 
   private:
+    /** The pointer, if it is the segment's: the id is stored between a null and the new pointer, so
+     * two equal looks around it are of one segment. */
+    template <typename T>
+    static T* load(const MappedSegment& of, const std::atomic<T*>& pointer, uint32_t segment) {
+        T* first = pointer.load(std::memory_order_acquire);
+        if (of.id.load(std::memory_order_acquire) != segment) return nullptr;
+        return pointer.load(std::memory_order_acquire) == first ? first : nullptr;
+    }
     struct Owned {
         fabric::Mapping read;
         fabric::Mapping write;

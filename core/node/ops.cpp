@@ -18,7 +18,27 @@ Stage stage_of(uint64_t state) { return static_cast<Stage>(state & 0xff); }
 
 bool move_stage(Operation& operation, uint64_t expected, Stage to) {
     return operation.state.compare_exchange_strong(expected, with_stage(expected, to),
-                                                   std::memory_order_acq_rel);
+                                                   std::memory_order_seq_cst);
+}
+
+bool cancelled(const Operation& operation) {
+    // Seq_cst: see end_now.
+    return operation.cancel.load(std::memory_order_seq_cst) ==
+           (operation.state.load(std::memory_order_relaxed) >> kStageBits) + 1;
+}
+
+/** Ends the op that is in `state`, or has it end as soon as its owner gives it on: either the owner,
+ * who stores the new stage before it looks at `cancel`, sees the mark, or this sees that stage. False:
+ * the caller has nothing to end; true: the operation is the caller's, to fail. */
+bool end_now(Operation& operation, uint64_t state) {
+    uint64_t mark = (state >> kStageBits) + 1;
+    uint64_t before = operation.cancel.load(std::memory_order_relaxed);
+    // Never back to an earlier op of this place.
+    while (before < mark && !operation.cancel.compare_exchange_weak(before, mark)) {
+    }
+    state = operation.state.load(std::memory_order_seq_cst);
+    bool idle = stage_of(state) == Stage::waiting || stage_of(state) == Stage::queued;
+    return idle && (state >> kStageBits) + 1 == mark && move_stage(operation, state, Stage::running);
 }
 
 }  // namespace
@@ -40,7 +60,6 @@ int32_t Store::submit(Queue& queue, const weft_op* ops, uint32_t count) {
 
 void OpRunner::begin(Operation& operation) {
     const weft_op& op = operation.op;
-    operation.cancel.store(false, std::memory_order_relaxed);
     operation.tag.store(op.tag, std::memory_order_relaxed);
     operation.next = operation.lead = operation.viewed = 0;
     operation.failed = false;
@@ -49,6 +68,8 @@ void OpRunner::begin(Operation& operation) {
     operation.value = operation.handle = operation.reservation = 0;
     operation.first_cell = operation.last_cell = Cells::kNone;
     operation.located_at = 0;
+    operation.items = nullptr;
+    operation.count = 0;
     uint32_t timeout_ms = op.timeout_ms != 0 ? op.timeout_ms : store_.options_.timeout_ms;
     operation.deadline = fabric::boot_time() + timeout_ms * fabric::kMillisecond;
     if (uint32_t wrong = wrong_field(op)) {
@@ -157,6 +178,7 @@ void OpRunner::go_on(Operation& operation) {
         case WEFT_OP_TOUCH:
             return touch_op(operation);
         case WEFT_OP_RESERVE: {
+            if (!check_sizes(operation)) return;
             Request request = request_for(operation, Verb::reserve, operation.next,
                                           operation.count - operation.next);
             request.user = true;
@@ -177,6 +199,10 @@ void OpRunner::go_on(Operation& operation) {
                                           by_key ? operation.count : 0);
             request.number = by_key ? 0 : op.offset;
             if (by_key) return ask(operation, std::move(request), &OpRunner::settled);
+            if (std::shared_ptr<Mapped> ended = operation.space->take_ended(op.offset)) {
+                ended->reservations.fetch_sub(1);
+                return fail(operation, WEFT_ECLOSED, "the reservation ended with its node");
+            }
             if (!operation.space->knows_reservation(op.offset)) {
                 return fail(operation, WEFT_EINVAL, "the reservation is not open",
                             offsetof(weft_op, offset));
@@ -240,9 +266,12 @@ std::byte* OpRunner::memory_of(const Operation& operation, uint32_t item, uint64
     return reinterpret_cast<std::byte*>(region.base + offset);
 }
 
-bool OpRunner::over(Operation& operation) const {
-    return operation.cancel.load(std::memory_order_relaxed) ||
-           fabric::boot_time() >= operation.deadline;
+int32_t OpRunner::why_over(const Operation& operation) const {
+    return cancelled(operation) ? WEFT_ECANCELED : WEFT_ETIMEOUT;
+}
+
+bool OpRunner::over(const Operation& operation) const {
+    return cancelled(operation) || fabric::boot_time() >= operation.deadline;
 }
 
 void OpRunner::item_done(Operation& operation, uint32_t item, int32_t status, uint64_t bytes,
@@ -269,31 +298,42 @@ void OpRunner::cancel_rest(Operation& operation, uint32_t first) {
     operation.next = operation.count;
 }
 
+/** The operation is nobody's now, and others may end it. False: it was to end, and has. */
+bool OpRunner::let_go(Operation& operation, uint64_t state) {
+    uint64_t deadline = operation.deadline;
+    operation.state.store(state, std::memory_order_seq_cst);
+    // After the state: whoever ends what is overdue finds either the op or the deadline.
+    store_.note_deadline(deadline);
+    if (!cancelled(operation) || !move_stage(operation, state, Stage::running)) return true;
+    fail(operation, WEFT_ECANCELED, "cancelled");
+    return false;
+}
+
 void OpRunner::queue(Operation& operation) {
     uint64_t state = with_stage(operation.state.load(std::memory_order_relaxed), Stage::queued);
     uint32_t priority = operation.queue->priority();
-    store_.note_deadline(operation.deadline);
-    operation.state.store(state, std::memory_order_release);
+    std::shared_ptr<Queue> of = operation.queue->shared_from_this();
+    if (!let_go(operation, state)) return;
     {
         std::lock_guard<std::mutex> guard(store_.work_lock_);
-        store_.work_[priority].emplace_back(&operation, state);
+        store_.work_[priority].push_back({std::move(of), &operation, state});
     }
     store_.work_ready_.notify_one();
 }
 
 void OpRunner::ask(Operation& operation, Request&& request, Continue then) {
     uint64_t state = with_stage(operation.state.load(std::memory_order_relaxed), Stage::waiting);
+    Asked asked{request.verb, request.flags, request.number, operation.space->id(),
+                operation.mapped};
     std::shared_ptr<Mapped> mapped = operation.mapped;
-    Verb verb = request.verb;
-    store_.note_deadline(operation.deadline);
-    operation.state.store(state, std::memory_order_release);
     Store* store = &store_;
     Operation* of = &operation;
+    std::shared_ptr<Queue> queue = operation.queue->shared_from_this();
+    if (!let_go(operation, state)) return;
     store_.link_->run(
-        mapped, std::move(request), [store, of, state, then, verb, mapped](Reply&& reply) {
+        mapped, std::move(request), [store, of, queue, state, then, asked](Reply&& reply) {
             OpRunner runner(*store);
-            if (!move_stage(*of, state, Stage::running))
-                return runner.late(*of, verb, mapped, reply);
+            if (!move_stage(*of, state, Stage::running)) return runner.late(asked, reply);
             if (reply.status == -WEFT_EPEER || reply.status == -WEFT_ECLOSED) {
                 return runner.fail(
                     *of, -reply.status,
@@ -303,25 +343,38 @@ void OpRunner::ask(Operation& operation, Request&& request, Continue then) {
         });
 }
 
-/** The op has ended: what the reply grants is given back, what it hands over is kept. */
-void OpRunner::late(Operation& operation, Verb verb, const std::shared_ptr<Mapped>& mapped,
-                    const Reply& reply) {
-    if (verb == Verb::reserve && reply.handle != 0) {
+/** The op has ended: what the reply grants is given back, what it hands over is kept. No lock of the
+ * store is taken here: this may run inside a short call. */
+void OpRunner::late(const Asked& asked, const Reply& reply) {
+    if (asked.verb == Verb::reserve && reply.handle != 0) {
         Request request;
         request.verb = Verb::abort;
         request.number = reply.handle;
-        store_.link_->run(mapped, std::move(request), [](Reply&&) {});
+        store_.link_->run(asked.mapped, std::move(request), [](Reply&&) {});
     }
-    if ((verb == Verb::match || verb == Verb::wait) && reply.handle != 0)
+    if ((asked.verb == Verb::match || asked.verb == Verb::wait) && reply.handle != 0)
         store_.link_->release(reply.handle);
-    if (verb == Verb::stock || verb == Verb::publish) {
-        std::lock_guard<std::mutex> guard(store_.lock_);
-        for (const std::unique_ptr<Space>& space : store_.space_owner_) {
-            if (space->mapped() != mapped) continue;
-            for (const ReplyItem& slot : reply.stock) space->give_stock(mapped.get(), slot);
+    ReadSide::Section section(store_.read_side_);
+    Space* space = store_.find_space(asked.space);
+    if (space == nullptr) return;
+    if (asked.verb == Verb::stock || asked.verb == Verb::publish) {
+        for (const ReplyItem& slot : reply.stock) space->give_stock(asked.mapped.get(), slot);
+    }
+    if (asked.verb == Verb::publish) {
+        for (const ReplyItem& item : reply.items) {
+            if (item.status < 0 && item.slot != kNoSlot)
+                space->give_stock(asked.mapped.get(), item);
         }
     }
-    (void)operation;
+    bool word = (asked.verb == Verb::commit || asked.verb == Verb::abort) && asked.number != 0 &&
+                (asked.flags & WEFT_MORE) == 0;
+    bool arrived = reply.status != -WEFT_EPEER && reply.status != -WEFT_ECLOSED;
+    if (word && arrived) forget(*space, *asked.mapped, asked.number);
+}
+
+/** The node has had the word: the reservation is no more, for whoever says so first. */
+void OpRunner::forget(Space& space, Mapped& mapped, uint64_t reservation) {
+    if (space.forget_reservation(reservation)) mapped.reservations.fetch_sub(1);
 }
 
 void OpRunner::fail(Operation& operation, int32_t code, std::string_view story, uint32_t detail) {
@@ -329,11 +382,26 @@ void OpRunner::fail(Operation& operation, int32_t code, std::string_view story, 
     operation.detail = detail;
     operation.failed = true;
     operation.story = story;
+    // Which of its items are open is read from their statuses.
+    bool says = operation.op.kind == WEFT_OP_VIEW || operation.op.kind == WEFT_OP_RESERVE ||
+                (operation.op.flags & WEFT_EACH) != 0;
+    for (uint32_t i = operation.next; says && is_list(operation) && i < operation.count; i++) {
+        operation.items[i].status = -code;
+        operation.items[i].size = 0;
+    }
     finish(operation);
 }
 
 void OpRunner::finish(Operation& operation) {
     const weft_op& op = operation.op;
+    // A SAVE that ended between its grant and its commit: nobody copies there any more.
+    if (operation.reservation != 0) {
+        Request request;
+        request.verb = Verb::abort;
+        request.number = std::exchange(operation.reservation, 0);
+        forget(*operation.space, *operation.mapped, request.number);
+        store_.link_->run(operation.mapped, std::move(request), [](Reply&&) {});
+    }
     weft_event event{};
     event.tag = op.tag;
     event.status = operation.status;
@@ -380,23 +448,20 @@ void OpRunner::cancel(Operation& operation) {
             other.tag.load(std::memory_order_relaxed) != operation.op.offset)
             continue;
         found++;
-        other.cancel.store(true, std::memory_order_relaxed);
-        bool mine = (stage_of(state) == Stage::waiting || stage_of(state) == Stage::queued) &&
-                    move_stage(other, state, Stage::running);
-        if (mine) fail(other, WEFT_ECANCELED, "cancelled");
+        if (end_now(other, state)) fail(other, WEFT_ECANCELED, "cancelled");
     }
     operation.value = found;
     finish(operation);
 }
 
-bool Store::take_work(std::pair<Operation*, uint64_t>& out) {
+bool Store::take_work(Work& out) {
     std::unique_lock<std::mutex> guard(work_lock_);
     auto any = [this] { return !work_[0].empty() || !work_[1].empty() || !work_[2].empty(); };
     work_ready_.wait(guard, [&] { return stopping_ || any(); });
     for (size_t priority = work_.size(); priority > 0; priority--) {
         auto& work = work_[priority - 1];
         if (work.empty()) continue;
-        out = work.front();
+        out = std::move(work.front());
         work.pop_front();
         return true;
     }
@@ -405,11 +470,11 @@ bool Store::take_work(std::pair<Operation*, uint64_t>& out) {
 
 void Store::move_blocks() {
     OpRunner runner(*this);
-    std::pair<Operation*, uint64_t> work;
+    Work work;
     while (take_work(work)) {
-        if (!move_stage(*work.first, work.second, Stage::running)) continue;
+        if (!move_stage(*work.operation, work.state, Stage::running)) continue;
         ReadSide::Section section(read_side_);
-        runner.go_on(*work.first);
+        runner.go_on(*work.operation);
     }
 }
 
@@ -425,7 +490,7 @@ uint64_t Store::end_overdue(uint64_t now) {
     OpRunner runner(*this);
     std::lock_guard<std::mutex> guard(lock_);  // no queue goes meanwhile
     uint64_t next = UINT64_MAX;
-    for (const std::unique_ptr<Queue>& queue : queues_) {
+    for (const std::shared_ptr<Queue>& queue : queues_) {
         for (Operation& operation : queue->operations()) {
             uint64_t state = operation.state.load(std::memory_order_acquire);
             if (stage_of(state) != Stage::waiting && stage_of(state) != Stage::queued) continue;
@@ -468,9 +533,7 @@ int32_t Store::close_queue(Queue* queue) {
         for (Operation& operation : queue->operations()) {
             uint64_t state = operation.state.load(std::memory_order_acquire);
             if (stage_of(state) == Stage::idle) continue;
-            operation.cancel.store(true, std::memory_order_relaxed);
-            bool idle = stage_of(state) == Stage::waiting || stage_of(state) == Stage::queued;
-            if (idle && move_stage(operation, state, Stage::running))
+            if (end_now(operation, state))
                 runner.fail(operation, WEFT_ECANCELED, "the queue closes");
         }
         return static_cast<int32_t>(queue->unreaped());
@@ -480,7 +543,7 @@ int32_t Store::close_queue(Queue* queue) {
 
 void Store::destroy_queue(Queue* queue) {
     std::lock_guard<std::mutex> guard(lock_);
-    std::erase_if(queues_, [&](const std::unique_ptr<Queue>& one) { return one.get() == queue; });
+    std::erase_if(queues_, [&](const std::shared_ptr<Queue>& one) { return one.get() == queue; });
 }
 
 }  // namespace weft

@@ -31,8 +31,17 @@ class OpRunner {
     bool attach_items(Operation& operation);
     bool fits_inline(const Operation& operation) const;
     void ask(Operation& operation, Request&& request, Continue then);
-    void late(Operation& operation, Verb verb, const std::shared_ptr<Mapped>& mapped,
-              const Reply& reply);
+    /** What a reply needs that comes when its op has ended. */
+    struct Asked {
+        Verb verb;
+        uint32_t flags;
+        uint64_t number;
+        uint32_t space;
+        std::shared_ptr<Mapped> mapped;
+    };
+    void late(const Asked& asked, const Reply& reply);
+    void forget(Space& space, Mapped& mapped, uint64_t reservation);
+    bool let_go(Operation& operation, uint64_t state);
     void queue(Operation& operation);
     Request request_for(const Operation& operation, Verb verb, uint32_t first,
                         uint32_t count) const;
@@ -43,7 +52,9 @@ class OpRunner {
      * one is needed. */
     std::byte* memory_of(const Operation& operation, uint32_t item, uint64_t bytes) const;
     bool is_list(const Operation& operation) const { return (operation.op.flags & WEFT_LIST) != 0; }
-    bool over(Operation& operation) const;
+    bool over(const Operation& operation) const;
+    /** How an op ends whose time is over. */
+    int32_t why_over(const Operation& operation) const;
     /** Notes an item's end. bytes: of the whole part, or with WEFT_EMISS the reason. */
     void item_done(Operation& operation, uint32_t item, int32_t status, uint64_t bytes,
                    int32_t tier = 0);

@@ -17,7 +17,7 @@ constexpr uint64_t kCopyPiece = uint64_t{1} << 20;  // the deadline is looked at
 void OpRunner::load_or_view(Operation& operation) {
     const weft_op& op = operation.op;
     bool follow = (op.flags & WEFT_FOLLOW) != 0;
-    if (operation.mapped->reader().floor() > operation.mapped->version()) {
+    if (operation.mapped->fenced()) {
         return fail(operation, WEFT_EFENCED,
                     "the namespace has advanced beyond this version: open it anew");
     }
@@ -28,7 +28,7 @@ void OpRunner::load_or_view(Operation& operation) {
             break;
         }
         if (over(operation)) {
-            return fail(operation, operation.cancel ? WEFT_ECANCELED : WEFT_ETIMEOUT,
+            return fail(operation, why_over(operation),
                         "the op's time is over");
         }
         bool answered = item - operation.located_at < operation.located.size();
@@ -97,6 +97,12 @@ bool OpRunner::read_located(Operation& operation, uint32_t item, const ReplyItem
         item_done(operation, item, where.status, where.value);
         return true;
     }
+    if (mapped.gone.load(std::memory_order_acquire)) {
+        // Its segments may be unmapped at any time now.
+        mapped.count_miss(WEFT_MISS_UNREACHABLE);
+        item_done(operation, item, -WEFT_EMISS, WEFT_MISS_UNREACHABLE);
+        return true;
+    }
     bool view = operation.op.kind == WEFT_OP_VIEW;
     uint32_t cell =
         view ? mapped.cells().take(thread_hint()) : mapped.cells().take_for_load(thread_hint());
@@ -109,7 +115,9 @@ bool OpRunner::read_located(Operation& operation, uint32_t item, const ReplyItem
     Found found;
     bool held = mapped.reader().hold_slot(where.slot, where.gen, mapped.cells().word(cell), found);
     bool tentative = (where.gen & 1) != 0;
-    if (!held) {
+    // It may have expired on the way; then the node says so.
+    bool expired = held && !tentative && found.expiry != 0 && fabric::boot_time() >= found.expiry;
+    if (!held || expired) {
         mapped.cells().give(cell);
         // Published since, or evicted since: what holds now is asked once more.
         operation.located.clear();
@@ -158,7 +166,7 @@ int32_t OpRunner::copy_out(Operation& operation, uint32_t item, const Found& fou
     bool verify = (op.flags & WEFT_VERIFY) != 0;
     if (verify && bytes != part_bytes) return -WEFT_EINVAL;
     for (uint64_t at = 0; at < bytes; at += kCopyPiece) {
-        if (at > 0 && over(operation)) return operation.cancel ? -WEFT_ECANCELED : -WEFT_ETIMEOUT;
+        if (at > 0 && over(operation)) return -why_over(operation);
         fabric::copy(to + at, from + at, std::min(kCopyPiece, bytes - at));
     }
     if (tentative && !mapped.reader().still(found.slot, found.gen)) return -WEFT_EMISS;
@@ -242,7 +250,7 @@ void OpRunner::match(Operation& operation) {
     bool each = (operation.op.flags & WEFT_EACH) != 0;
     bool local = (operation.op.flags & (WEFT_PIN | WEFT_FOLLOW)) == 0;
     uint64_t now = fabric::boot_time();
-    if (reader.floor() > mapped.version()) {
+    if (mapped.fenced()) {
         return fail(operation, WEFT_EFENCED,
                     "the namespace has advanced beyond this version: open it anew");
     }

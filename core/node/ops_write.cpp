@@ -54,7 +54,7 @@ bool OpRunner::check_sizes(Operation& operation) {
 
 void OpRunner::save(Operation& operation) {
     Mapped& mapped = *operation.mapped;
-    if (mapped.reader().floor() > mapped.version()) {
+    if (mapped.fenced()) {
         return fail(operation, WEFT_EFENCED,
                     "the namespace has advanced beyond this version: open it anew");
     }
@@ -64,7 +64,7 @@ void OpRunner::save(Operation& operation) {
     if (stopped(operation)) cancel_rest(operation, operation.next);
     if (operation.next >= operation.count) return finish(operation);
     if (over(operation))
-        return fail(operation, operation.cancel ? WEFT_ECANCELED : WEFT_ETIMEOUT,
+        return fail(operation, why_over(operation),
                     "the op's time is over");
     if (save_batch(operation)) return;
     // No stock: ask for some. Where there can be none, blocks are reserved one by one.
@@ -101,6 +101,8 @@ bool OpRunner::fill(Operation& operation, std::byte* to, const std::byte* from, 
 /** Fills stock slots for the next blocks and publishes them. False: there was no stock. */
 bool OpRunner::save_batch(Operation& operation) {
     Mapped& mapped = *operation.mapped;
+    if (mapped.gone.load(std::memory_order_acquire))
+        return fail(operation, WEFT_EPEER, "the node cannot be reached"), true;
     const NamespaceConfig& config = mapped.config();
     bool replace = (operation.op.flags & WEFT_REPLACE) != 0;
     Request request = request_for(operation, Verb::publish, operation.next, 0);
@@ -133,9 +135,15 @@ bool OpRunner::save_batch(Operation& operation) {
             return queue(operation), true;
         }
         ReplyItem slot;
-        if (!operation.space->take_stock(class_bytes, slot)) break;
+        if (!operation.space->take_stock(operation.mapped.get(), class_bytes, slot)) break;
         std::byte* to = mapped.write_address(static_cast<uint32_t>(slot.place >> 32),
                                              static_cast<uint32_t>(slot.place), 0);
+        if (to == nullptr) {
+            // Unmapped while the node was away; an answer that names the slot brings it back.
+            operation.space->give_stock(operation.mapped.get(), slot);
+            if (!request.items.empty()) break;
+            return save_ranges(operation), true;
+        }
         uint64_t checksum = 0;
         ended = !fill(operation, to, from, size, checksum);
         if (ended) operation.space->give_stock(operation.mapped.get(), slot);
@@ -145,7 +153,7 @@ bool OpRunner::save_batch(Operation& operation) {
     }
     if (request.items.empty() && operation.next >= operation.count) return finish(operation), true;
     if (request.items.empty() && ended) {
-        return fail(operation, operation.cancel ? WEFT_ECANCELED : WEFT_ETIMEOUT,
+        return fail(operation, why_over(operation),
                     "the op's time is over"),
                true;
     }
@@ -155,6 +163,8 @@ bool OpRunner::save_batch(Operation& operation) {
 }
 
 void OpRunner::published(Operation& operation, Reply&& reply) {
+    if (reply.status < 0 && reply.items.empty())
+        return fail(operation, -reply.status, reply.message);
     for (uint32_t i = 0; i < reply.items.size() && i < operation.pieces.size(); i++) {
         const ReplyItem& item = reply.items[i];
         uint64_t size = size_of(operation, operation.next + i);
@@ -181,9 +191,27 @@ void OpRunner::published(Operation& operation, Reply&& reply) {
 
 /** Opens a range of the part of the next blocks, to be filled from the op's memory. */
 void OpRunner::save_ranges(Operation& operation) {
+    const NamespaceConfig& config = operation.mapped->config();
+    auto fits = [&](uint32_t item) {
+        uint64_t bytes = size_of(operation, item) != 0
+                             ? size_of(operation, item)
+                             : config.part_bytes[operation.op.part] - operation.op.start;
+        if (memory_of(operation, item, bytes) != nullptr) return uint64_t{0};
+        return std::max<uint64_t>(bytes, 1);
+    };
+    // What lies beyond the region is not even asked for: dropping it later would drop the others.
+    for (; operation.next < operation.count && !stopped(operation); operation.next++) {
+        uint64_t beyond = fits(operation.next);
+        if (beyond == 0) break;
+        item_done(operation, operation.next, -WEFT_ERANGE, beyond);
+    }
     if (stopped(operation)) cancel_rest(operation, operation.next);
     if (operation.next >= operation.count) return finish(operation);
-    uint32_t count = std::min(operation.count - operation.next, kReserveAtOnce);
+    if (over(operation)) return fail(operation, why_over(operation), "the op's time is over");
+    uint32_t count = 1;
+    while (count < kReserveAtOnce && operation.next + count < operation.count &&
+           fits(operation.next + count) == 0)
+        count++;
     Request request = request_for(operation, Verb::reserve, operation.next, count);
     ask(operation, std::move(request), &OpRunner::ranges_reserved);
 }
@@ -195,7 +223,7 @@ void OpRunner::ranges_reserved(Operation& operation, Reply&& reply) {
     operation.reservation = reply.handle;
     if (reply.handle != 0) {
         operation.mapped->reservations.fetch_add(1);
-        operation.space->know_reservation(reply.handle, true);
+        operation.space->know_reservation(reply.handle);
         return queue(operation);
     }
     for (uint32_t i = 0; i < operation.pieces.size(); i++) {
@@ -204,11 +232,10 @@ void OpRunner::ranges_reserved(Operation& operation, Reply&& reply) {
     }
     operation.next += static_cast<uint32_t>(operation.pieces.size());
     operation.pieces.clear();
-    if (operation.failed && !reply.message.empty()) {
-        operation.story = reply.message;
-        if (!is_list(operation)) return finish(operation);
-    }
-    save_ranges(operation);
+    if (operation.failed && !reply.message.empty()) operation.story = reply.message;
+    // By way of the copying thread: a long list would go as deep as it is long.
+    if (operation.next < operation.count) return queue(operation);
+    finish(operation);
 }
 
 void OpRunner::range_item(Operation& operation, uint32_t item, const ReplyItem& piece,
@@ -223,7 +250,7 @@ void OpRunner::range_item(Operation& operation, uint32_t item, const ReplyItem& 
                                          static_cast<uint32_t>(piece.place), op.part);
     if (from == nullptr || to == nullptr) {
         commit.verb = Verb::abort;
-        return item_done(operation, item, from == nullptr ? -WEFT_ERANGE : -WEFT_EPEER, bytes);
+        return item_done(operation, item, from == nullptr ? -WEFT_ERANGE : -WEFT_ENOMEM, bytes);
     }
     // A range that is not of whole chunks has no checksum of its own.
     bool whole = op.start % kWholeChunks == 0 &&
@@ -232,7 +259,7 @@ void OpRunner::range_item(Operation& operation, uint32_t item, const ReplyItem& 
     for (uint64_t at = 0; at < bytes; at += kCopyPiece) {
         if (at > 0 && over(operation)) {
             commit.verb = Verb::abort;
-            return item_done(operation, item, operation.cancel ? -WEFT_ECANCELED : -WEFT_ETIMEOUT,
+            return item_done(operation, item, -why_over(operation),
                              0);
         }
         uint64_t size = std::min(kCopyPiece, bytes - at);
@@ -259,8 +286,7 @@ void OpRunner::fill_ranges(Operation& operation) {
 }
 
 void OpRunner::ranges_committed(Operation& operation, Reply&& reply) {
-    operation.mapped->reservations.fetch_sub(1);
-    operation.space->know_reservation(operation.reservation, false);
+    forget(*operation.space, *operation.mapped, operation.reservation);
     operation.reservation = 0;
     uint32_t joined = 0;
     for (uint32_t i = 0; i < operation.pieces.size(); i++) {
@@ -294,9 +320,20 @@ void OpRunner::reserved(Operation& operation, Reply&& reply) {
     if (reply.status < 0 && reply.items.empty())
         return fail(operation, -reply.status, reply.message);
     const weft_op& op = operation.op;
+    for (const ReplyItem& piece : reply.items) {
+        bool mapped = operation.mapped->write_address(static_cast<uint32_t>(piece.place >> 32),
+                                                      static_cast<uint32_t>(piece.place),
+                                                      op.part) != nullptr;
+        if (piece.status != 0 || mapped) continue;
+        Request request;
+        request.verb = Verb::abort;
+        request.number = reply.handle;
+        store_.link_->run(operation.mapped, std::move(request), [](Reply&&) {});
+        return fail(operation, WEFT_ENOMEM, "the block's segment cannot be mapped");
+    }
     if (reply.handle != 0) {
         operation.mapped->reservations.fetch_add(1);
-        operation.space->know_reservation(reply.handle, true);
+        operation.space->know_reservation(reply.handle);
         operation.handle = reply.handle;
     }
     for (uint32_t i = 0; i < reply.items.size(); i++) {
@@ -307,7 +344,6 @@ void OpRunner::reserved(Operation& operation, Reply&& reply) {
         if (status == 0) {
             address = operation.mapped->write_address(static_cast<uint32_t>(piece.place >> 32),
                                                       static_cast<uint32_t>(piece.place), op.part);
-            if (address == nullptr) status = -WEFT_EPEER;
         }
         uint64_t handle = operation.handle;
         item_done(operation, item, status, piece.value);
@@ -327,10 +363,8 @@ void OpRunner::reserved(Operation& operation, Reply&& reply) {
 /** COMMIT or ABORT of a reservation. */
 void OpRunner::committed(Operation& operation, Reply&& reply) {
     uint64_t reservation = operation.op.offset;
-    if ((operation.op.flags & WEFT_MORE) == 0) {
-        operation.space->know_reservation(reservation, false);
-        operation.mapped->reservations.fetch_sub(1);
-    }
+    if ((operation.op.flags & WEFT_MORE) == 0)
+        forget(*operation.space, *operation.mapped, reservation);
     operation.value = reply.value;
     operation.detail = reply.detail;
     operation.status = reply.status;
@@ -358,7 +392,7 @@ void OpRunner::settled(Operation& operation, Reply&& reply) {
 void OpRunner::touch_op(Operation& operation) {
     const weft_op& op = operation.op;
     Mapped& mapped = *operation.mapped;
-    if (mapped.reader().floor() > mapped.version()) {
+    if (mapped.fenced()) {
         return fail(operation, WEFT_EFENCED,
                     "the namespace has advanced beyond this version: open it anew");
     }

@@ -31,7 +31,7 @@ struct Operation {
     // Generation in the upper bits, Stage in the lowest 8. A late reply carries the value that it
     // expects.
     std::atomic<uint64_t> state{0};
-    std::atomic<bool> cancel{false};
+    std::atomic<uint64_t> cancel{0};  // the generation that is to end, plus 1
     std::atomic<uint64_t> deadline{0};
     std::atomic<uint64_t> tag{0};
     weft_op op{};
@@ -64,7 +64,9 @@ struct Operation {
     weft_item single{};             // the item of an op that is no list
 };
 
-class Queue {
+/** Shared by the store and by every answer or piece of work that is still to come for one of its ops:
+ * these may come after the queue has closed. */
+class Queue : public std::enable_shared_from_this<Queue> {
   public:
     static constexpr uint32_t kCancelExtra = 64;
 

@@ -28,7 +28,7 @@ class ReadSide {
     void synchronize() {
         std::lock_guard<std::mutex> guard(lock_);
         uint32_t before = phase_.fetch_add(1, std::memory_order_seq_cst) & 1;
-        while (inside_[before].load(std::memory_order_acquire) != 0) std::this_thread::yield();
+        while (inside_[before].load(std::memory_order_seq_cst) != 0) std::this_thread::yield();
     }
 
     class Section {

@@ -253,6 +253,16 @@ kj::Promise<void> RemoteLink::connect_once(kj::AsyncIoContext& io, Connection& c
     session_ = response.getSession();
 }
 
+/** How a namespace is opened again: exactly what it was, whatever has become of it meanwhile. The
+ * floor of today, or a layout of today, would be another one's blocks. */
+std::string reopen_options(const OpenSpace& space) {
+    std::string text = to_options(space.mapped->config()) +
+                       "version=" + std::to_string(space.mapped->version()) + "\n";
+    Result<Options> said = Options::parse(space.options.c_str());
+    std::optional<std::string> writer = said ? said->take("writer") : std::nullopt;
+    return writer ? text + "writer=" + quote_option(*writer) + "\n" : text;
+}
+
 kj::Promise<void> RemoteLink::reopen_all() {
     std::vector<std::shared_ptr<OpenSpace>> before;
     for (auto& [opening, space] : spaces_) before.push_back(space);
@@ -261,14 +271,17 @@ kj::Promise<void> RemoteLink::reopen_all() {
         std::shared_ptr<Mapped> old = space->mapped;
         spaces_.erase(old->opening());
         Result<std::shared_ptr<Mapped>> opened =
-            co_await open_now(space->name, space->options, old->reader().floor());
+            co_await open_now(space->name, reopen_options(*space), old->reader().floor());
         if (opened) {
+            spaces_.at((*opened)->opening())->options = space->options;
             events_.reopened(old, *opened);
         } else {
             // It stays lost until the next connection; whoever uses it is told.
             log_.write(fabric::LogLevel::warning,
                        "namespace " + space->name + ": " + opened.failure().message);
             space->capability = nullptr;
+            if (opened.failure().code == WEFT_EFENCED)
+                old->fenced_away.store(true, std::memory_order_release);
             spaces_[old->opening()] = space;
         }
     }
@@ -412,6 +425,7 @@ kj::Promise<void> RemoteLink::run_now(std::shared_ptr<Mapped> mapped, Request re
         }
     } else {
         reply.message = "the node at unix:" + path_ + " cannot be reached";
+        if (mapped->fenced()) reply.status = -WEFT_EFENCED;
     }
     (*done)(std::move(reply));
     *done = nullptr;

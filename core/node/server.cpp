@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -83,6 +84,9 @@ class SocketServer final : public Server {
     kj::Promise<void> accept_all(kj::AsyncIoContext& io);
     kj::Promise<void> serve(kj::Own<kj::AsyncIoStream> stream, uint32_t uid);
     kj::Promise<void> watch(kj::Own<ClientProcess> process);
+    /** The way back to a process, if it still lives and is connected. On the loop's thread. What is
+     * posted names a process by its instance: it may be gone when its turn comes. */
+    kj::Maybe<rpc::Process::Client&> callback_of(uint64_t instance);
 
     Node& node;
     Loop loop;
@@ -94,6 +98,13 @@ class SocketServer final : public Server {
     std::string path_;
     fabric::Descriptor socket_;
 };
+
+kj::Maybe<rpc::Process::Client&> SocketServer::callback_of(uint64_t instance) {
+    auto found = processes.find(instance);
+    if (found == processes.end()) return nullptr;
+    KJ_IF_MAYBE (to, found->second->callback) return *to;
+    return nullptr;
+}
 
 /** A segment on its way to a process: what is needed of it, copied under the node's lock. */
 struct SegmentToSend {
@@ -133,36 +144,36 @@ bool ClientProcess::push_segment(uint64_t opening, const Segment& segment) {
     auto may = may_write.find(opening);
     std::shared_ptr<SegmentToSend> copy = copy_of(segment, may != may_write.end() && may->second);
     if (copy == nullptr) return false;  // it will ask when it needs it
-    server.loop.post([this, opening, copy] {
-        KJ_IF_MAYBE (to, callback) {
+    server.loop.post([of = &server, instance = instance, opening, copy] {
+        KJ_IF_MAYBE (to, of->callback_of(instance)) {
             auto request = to->addSegmentRequest();
             request.setOpening(opening);
             send_segment(request.initSegment(), *copy);
-            auto done = request.send().then([this, opening, id = copy->id](auto&&) {
-                server.node.with([&](Cache& cache, uint64_t now) {
+            auto done = request.send().then([of, opening, id = copy->id](auto&&) {
+                of->node.with([&](Cache& cache, uint64_t now) {
                     cache.confirm_segment(opening, id, now);
                     return 0;
                 });
             });
-            KJ_IF_MAYBE (set, server.tasks) (*set)->add(kj::mv(done));
+            KJ_IF_MAYBE (set, of->tasks) (*set)->add(kj::mv(done));
         }
     });
     return false;
 }
 
 bool ClientProcess::drop_segment(uint64_t opening, uint32_t id) {
-    server.loop.post([this, opening, id] {
-        KJ_IF_MAYBE (to, callback) {
+    server.loop.post([of = &server, instance = instance, opening, id] {
+        KJ_IF_MAYBE (to, of->callback_of(instance)) {
             auto request = to->dropSegmentRequest();
             request.setOpening(opening);
             request.setId(id);
-            auto done = request.send().then([this, opening, id](auto&&) {
-                server.node.with([&](Cache& cache, uint64_t now) {
+            auto done = request.send().then([of, opening, id](auto&&) {
+                of->node.with([&](Cache& cache, uint64_t now) {
                     cache.confirm_drop(opening, id, now);
                     return 0;
                 });
             });
-            KJ_IF_MAYBE (set, server.tasks) (*set)->add(kj::mv(done));
+            KJ_IF_MAYBE (set, of->tasks) (*set)->add(kj::mv(done));
         }
     });
     return false;
@@ -271,7 +282,16 @@ class SessionServer final : public rpc::Session::Server {
             // Under the same lock, so that no segment is added between what is listed here and what
             // is pushed from now on.
             process_->may_write[made->opening] = made->may_write;
-            fill(results.initOpened(), *made);
+            try {
+                fill(results.initOpened(), *made);
+                results.getOpened().setPage(file_of(page.file.writer));
+            } catch (...) {
+                // The cache must not look at the page once it is unmapped.
+                process_->may_write.erase(made->opening);
+                Status closed = cache.close_opening(process_->session, made->opening, now);
+                return Failure{WEFT_ENOMEM, "namespace " + name + ": no descriptor left"};
+            }
+            process_->pages[made->opening] = std::move(page);
             return made;
         });
         if (!opened) {
@@ -279,10 +299,8 @@ class SessionServer final : public rpc::Session::Server {
             return kj::READY_NOW;
         }
         auto out = results.getOpened();
-        out.setPage(file_of(page.file.writer));
         out.setPopulate(node.options().cache.prefault);
         out.setSpace(kj::heap<SpaceServer>(kj::addRef(*process_), opened->opening));
-        process_->pages[opened->opening] = std::move(page);
         return kj::READY_NOW;
     }
 
@@ -385,7 +403,11 @@ class NodeServer final : public rpc::Node::Server {
         kj::Maybe<int> fd = co_await hello.getPidfd().getFd();
         int pidfd = -1;
         KJ_IF_MAYBE (number, fd) pidfd = dup(*number);
-        if (pidfd < 0) {
+        // 0 sends nothing: it asks whether this is a pidfd, and the process alive.
+        bool alive = pidfd >= 0 && (syscall(SYS_pidfd_send_signal, pidfd, 0, nullptr, 0) == 0 ||
+                                    errno == EPERM);
+        if (!alive) {
+            if (pidfd >= 0) close(pidfd);
             set_failure(results.initFailure(), {WEFT_EINVAL, "login without a pidfd"});
             co_return;
         }
@@ -496,7 +518,17 @@ kj::Promise<void> SocketServer::accept_all(kj::AsyncIoContext& io) {
     auto receiver = io.lowLevelProvider->wrapListenSocketFd(
         socket_.get(), kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC);
     for (;;) {
-        auto accepted = co_await receiver->acceptAuthenticated();
+        kj::AuthenticatedStream accepted;
+        bool failed = false;
+        try {
+            accepted = co_await receiver->acceptAuthenticated();
+        } catch (...) {
+            failed = true;  // no descriptor left, say: the next one may do better
+        }
+        if (failed) {
+            co_await io.provider->getTimer().afterDelay(100 * kj::MILLISECONDS);
+            continue;
+        }
         uint32_t uid = UINT32_MAX;
         if (auto* local = dynamic_cast<kj::LocalPeerIdentity*>(accepted.peerIdentity.get())) {
             KJ_IF_MAYBE (id, local->getCredentials().uid) uid = static_cast<uint32_t>(*id);

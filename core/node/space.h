@@ -45,24 +45,33 @@ class Space {
     void adopt(std::shared_ptr<Mapped> mapped) {
         std::lock_guard<std::mutex> guard(lock_);
         uint32_t next = owned_.empty() ? 0 : (number_ + 1) % kNumbers;
+        // What views still hold keeps its number.
+        while (owned_.size() < kNumbers && owned_.count(next) != 0) next = (next + 1) % kNumbers;
+        // Under this lock, so that nobody takes a slot of one incarnation for another's.
+        std::lock_guard<std::mutex> stock_guard(stock_lock_);
+        for (uint64_t id : reservations_) ended_[id] = owned_[number_];
         numbers_[next].store(mapped.get(), std::memory_order_release);
         current_.store(mapped.get(), std::memory_order_release);
         owned_[next] = std::move(mapped);
         number_.store(next, std::memory_order_release);
-        std::lock_guard<std::mutex> stock_guard(stock_lock_);
         stock_.clear();
         reservations_.clear();
     }
-    /** After ReadSide::synchronize: lets go of incarnations without views. */
-    void prune() {
+    /** Lets go of incarnations without views. They may be destroyed after ReadSide::synchronize. */
+    std::vector<std::shared_ptr<Mapped>> prune() {
         std::lock_guard<std::mutex> guard(lock_);
-        std::erase_if(owned_, [&](const auto& entry) {
-            if (entry.first == number_ || entry.second->cells().views() > 0 ||
-                entry.second->reservations > 0)
-                return false;
-            numbers_[entry.first].store(nullptr, std::memory_order_release);
-            return true;
-        });
+        std::vector<std::shared_ptr<Mapped>> gone;
+        for (auto entry = owned_.begin(); entry != owned_.end();) {
+            if (entry->first == number_ || entry->second->cells().views() > 0 ||
+                entry->second->reservations > 0) {
+                ++entry;
+                continue;
+            }
+            numbers_[entry->first].store(nullptr, std::memory_order_release);
+            gone.push_back(std::move(entry->second));
+            entry = owned_.erase(entry);
+        }
+        return gone;
     }
     uint64_t views() {
         std::lock_guard<std::mutex> guard(lock_);
@@ -71,8 +80,10 @@ class Space {
         return views;
     }
 
-    bool take_stock(uint64_t slot_bytes, ReplyItem& out) {
+    /** A slot of the incarnation `of`; false: there is none. */
+    bool take_stock(const Mapped* of, uint64_t slot_bytes, ReplyItem& out) {
         std::lock_guard<std::mutex> guard(stock_lock_);
+        if (of != current()) return false;
         auto found = stock_.find(slot_bytes);
         if (found == stock_.end() || found->second.empty()) return false;
         out = found->second.back();
@@ -86,13 +97,23 @@ class Space {
             stock_[of->slot_bytes(static_cast<uint32_t>(slot.place >> 32))].push_back(slot);
     }
 
-    void know_reservation(uint64_t id, bool known) {
+    void know_reservation(uint64_t id) {
         std::lock_guard<std::mutex> guard(stock_lock_);
-        if (known) {
-            reservations_.insert(id);
-        } else {
-            reservations_.erase(id);
-        }
+        reservations_.insert(id);
+    }
+    /** True: it was known, and is not any more. */
+    bool forget_reservation(uint64_t id) {
+        std::lock_guard<std::mutex> guard(stock_lock_);
+        return reservations_.erase(id) != 0 || ended_.erase(id) != 0;
+    }
+    /** A reservation that ended with its node: what it was of, once; else nullptr. */
+    std::shared_ptr<Mapped> take_ended(uint64_t id) {
+        std::lock_guard<std::mutex> guard(stock_lock_);
+        auto found = ended_.find(id);
+        if (found == ended_.end()) return nullptr;
+        std::shared_ptr<Mapped> of = std::move(found->second);
+        ended_.erase(found);
+        return of;
     }
     bool knows_reservation(uint64_t id) {
         std::lock_guard<std::mutex> guard(stock_lock_);
@@ -116,6 +137,7 @@ class Space {
     std::mutex stock_lock_;                             // guards what follows
     std::map<uint64_t, std::vector<ReplyItem>> stock_;  // by slot size
     std::set<uint64_t> reservations_;
+    std::map<uint64_t, std::shared_ptr<Mapped>> ended_;  // reservations of earlier incarnations
 };
 
 }  // namespace weft

@@ -82,10 +82,11 @@ Status Store::open_namespace(const std::string& name, const std::string& options
     uint64_t deadline = fabric::boot_time() + options_.timeout_ms * fabric::kMillisecond;
     Result<std::shared_ptr<Mapped>> opened = link_->open(name, options, 0, deadline);
     if (!opened) return opened.failure();
-    std::lock_guard<std::mutex> guard(lock_);
+    std::unique_lock<std::mutex> guard(lock_);
     uint32_t place = 0;
     while (place < kSpacesMax && spaces_[place].load() != nullptr) place++;
     if (place == kSpacesMax) {
+        guard.unlock();
         Status closed = link_->close(*opened, deadline);
         return Failure{WEFT_EQUOTA, std::to_string(kSpacesMax) + " open namespaces are the limit"};
     }
@@ -179,7 +180,7 @@ Result<Queue*> Store::open_queue(uint32_t depth, uint64_t inline_bytes, uint32_t
     std::lock_guard<std::mutex> guard(lock_);
     if (queues_.size() >= kQueuesMax)
         return Failure{WEFT_EQUOTA, std::to_string(kQueuesMax) + " queues are the limit"};
-    queues_.push_back(std::make_unique<Queue>(depth, inline_bytes, priority));
+    queues_.push_back(std::make_shared<Queue>(depth, inline_bytes, priority));
     return queues_.back().get();
 }
 
@@ -280,7 +281,8 @@ void Store::reopened(const std::shared_ptr<Mapped>& before, const std::shared_pt
         space->adopt(now);
         read_side_.synchronize();
         before->drop_unviewed();
-        space->prune();
+        std::vector<std::shared_ptr<Mapped>> gone = space->prune();
+        read_side_.synchronize();
     }
 }
 

@@ -102,7 +102,13 @@ class Store final : public LinkEvents {
     int32_t release_node_handle(uint64_t handle);
     void move_blocks();
     void hand_over(Operation& operation);
-    bool take_work(std::pair<Operation*, uint64_t>& out);
+    /** An op to carry out, and the state that it was queued in. */
+    struct Work {
+        std::shared_ptr<Queue> queue;
+        Operation* operation = nullptr;
+        uint64_t state = 0;
+    };
+    bool take_work(Work& out);
     std::vector<std::shared_ptr<Mapped>> all_mapped();
     void keep_deadlines();
     void note_deadline(uint64_t deadline);
@@ -121,15 +127,14 @@ class Store final : public LinkEvents {
     std::vector<std::unique_ptr<Space>> space_owner_;
     std::array<Region, kRegionsMax> regions_;
     std::array<uint32_t, kRegionsMax> region_generations_{};
-    std::vector<std::unique_ptr<Queue>> queues_;
+    std::vector<std::shared_ptr<Queue>> queues_;
     std::mutex handles_lock_;  // guards handles_
     std::unordered_map<uint64_t, bool>
         handles_;  // pins and claims; false: they ended with their node
 
     std::mutex work_lock_;  // guards work_, stopping_
     std::condition_variable work_ready_;
-    std::array<std::deque<std::pair<Operation*, uint64_t>>, 3>
-        work_;                  // by priority, with the state it was queued in
+    std::array<std::deque<Work>, 3> work_;  // by priority
     std::mutex deadline_lock_;  // guards next_deadline_
     std::condition_variable deadline_changed_;
     uint64_t next_deadline_ = UINT64_MAX;

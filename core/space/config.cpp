@@ -209,13 +209,23 @@ nlohmann::json to_json(const NamespaceConfig& config) {
             {"write_s", config.write_s}};
 }
 
-Result<NamespaceConfig> config_from_json(const nlohmann::json& json) {
+namespace {
+
+std::string as_options(const nlohmann::json& json) {
     std::string text;
     for (const auto& [key, value] : json.items()) {
         text += key + "=" +
                 quote_option(value.is_string() ? value.get<std::string>() : value.dump()) + "\n";
     }
-    Result<NamespaceRequest> request = parse_namespace_options(text.c_str());
+    return text;
+}
+
+}  // namespace
+
+std::string to_options(const NamespaceConfig& config) { return as_options(to_json(config)); }
+
+Result<NamespaceConfig> config_from_json(const nlohmann::json& json) {
+    Result<NamespaceRequest> request = parse_namespace_options(as_options(json).c_str());
     if (!request) return request.failure();
     return request->config;
 }

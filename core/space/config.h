@@ -62,6 +62,8 @@ Status check_agreement(const std::string& name, const NamespaceRequest& request,
                        const NamespaceConfig& stored);
 nlohmann::json to_json(const NamespaceConfig& config);
 Result<NamespaceConfig> config_from_json(const nlohmann::json& json);
+/** The option text that creates it again. */
+std::string to_options(const NamespaceConfig& config);
 
 /** The slot size that holds `bytes`: four classes a doubling from 256 B to 64 MiB, above it whole 2
  * MiB. */

@@ -10,7 +10,7 @@
 namespace weft {
 namespace {
 
-constexpr uint32_t kEvictBatch = 32;
+constexpr uint32_t kEvictBatch = 32;   // at most, and at most a 32nd of the class
 constexpr uint32_t kSweepSlots = 65536;  // looked at per sweep, four sweeps a second
 
 uint32_t tenths(uint64_t now) { return static_cast<uint32_t>(now / (fabric::kSecond / 10)); }
@@ -62,10 +62,10 @@ uint32_t Namespace::miss_reason(const Key& key, uint64_t version, uint64_t now) 
     return reason != 0 ? reason : WEFT_MISS_ABSENT;
 }
 
-std::optional<uint32_t> Namespace::take(SizeClass& of) {
+std::optional<uint32_t> Namespace::take(SizeClass& of, uint64_t now) {
     std::optional<uint32_t> slot = slots_.take(of);
     if (!slot && !limbo_.empty()) {
-        settle_limbo();
+        settle_limbo(now);
         slot = slots_.take(of);
     }
     return slot;
@@ -73,7 +73,7 @@ std::optional<uint32_t> Namespace::take(SizeClass& of) {
 
 Result<uint32_t> Namespace::allocate(uint64_t bytes, uint64_t now, SlotState state) {
     SizeClass& of = slots_.size_class(slot_bytes_for(bytes));
-    std::optional<uint32_t> slot = take(of);
+    std::optional<uint32_t> slot = take(of, now);
     if (!slot) {
         Result<Segment*> added = slots_.add_segment(of, now);
         if (added) {
@@ -81,7 +81,13 @@ Result<uint32_t> Namespace::allocate(uint64_t bytes, uint64_t now, SlotState sta
             slot = slots_.take(of);
         } else {
             drain_touches(now);
-            if (evict(of, kEvictBatch) > 0) slot = take(of);
+            // Again only where a view came between the choice and the scan. A segment of one large
+            // block goes back to the node first.
+            bool again = true;
+            while (!slot && again && evict(of) > 0) {
+                slot = take(of, now);
+                again = of.slot_bytes <= kLargestClass;
+            }
             if (!slot) return added.failure();
         }
     }
@@ -120,6 +126,7 @@ bool Namespace::publish(uint32_t slot, const Publication& block, uint32_t old, u
     info = SlotInfo();
     info.state = static_cast<uint8_t>(SlotState::published);
     info.parent = block.parent == kNoSlot ? 0 : block.parent + 1;
+    info.parent_life = block.parent == kNoSlot ? 0 : life_of(block.parent);
     info.touched = tenths(now);
     slots_.classes().at(slots_.segment_of(slot).slot_bytes).order->insert(slot);
     ghosts_.forget(hash);
@@ -154,7 +161,7 @@ void Namespace::discard(uint32_t slot) {
     limbo_.push_back(slot);
 }
 
-void Namespace::settle_limbo() {
+void Namespace::settle_limbo(uint64_t now) {
     if (limbo_.empty()) return;
     // Pairs with the reader's fence between its hazard and its second look at gen: the odd gens
     // above, or the hazard, is seen. It also stands between those gens and any change of the
@@ -179,18 +186,37 @@ void Namespace::settle_limbo() {
             slots_.give(slot);
             Segment& of = *slots_.segment(segment);
             // A block larger than the largest class has its segment for itself.
-            if (of.used == 0 && of.slot_bytes > kLargestClass && !of.retiring) retire(of);
+            if (of.used == 0 && of.slot_bytes > kLargestClass && !of.retiring) retire(of, now);
         }
     }
     limbo_.swap(held);
 }
 
-uint32_t Namespace::evict(SizeClass& of, uint32_t count) {
+/** The slots in readers' pages right now, sorted: a hint for `evict`; settle_limbo is what proves. */
+std::vector<uint32_t> Namespace::viewed() const {
+    std::vector<uint32_t> slots;
+    for (const Attachment& attachment : attachments_) {
+        for (const SharedWord& cell : attachment.page->cells) {
+            uint64_t value = cell.load_relaxed();
+            if (value != 0 && value <= slots_.slots_used())
+                slots.push_back(static_cast<uint32_t>(value - 1));
+        }
+    }
+    std::sort(slots.begin(), slots.end());
+    return slots;
+}
+
+/** Unpublishes a small batch of those who go first. What is pinned stays; so does what is viewed,
+ * since taking it from its readers would free nothing. */
+uint32_t Namespace::evict(SizeClass& of) {
+    auto count = static_cast<uint32_t>(std::min<uint64_t>(kEvictBatch, of.order->size() / 32 + 1));
     uint32_t evicted = 0;
     uint32_t slot = of.order->first();
+    if (slot == kNoSlot) return 0;
+    std::vector<uint32_t> held = viewed();
     while (slot != kNoSlot && evicted < count) {
         uint32_t next = of.order->after(slot);
-        if (slots_.info(slot).pins == 0) {
+        if (slots_.info(slot).pins == 0 && !std::binary_search(held.begin(), held.end(), slot)) {
             unpublish(slot, WEFT_MISS_EVICTED);
             stats_.evicted++;
             evicted++;
@@ -198,6 +224,12 @@ uint32_t Namespace::evict(SizeClass& of, uint32_t count) {
         slot = next;
     }
     return evicted;
+}
+
+/** The same for a block while it is written and while it is published, and another one for whatever
+ * its slot holds later. Without it, chains whose slots were reused would close into rings. */
+uint32_t Namespace::life_of(uint32_t slot) {
+    return static_cast<uint32_t>((slots_.header(slot).gen.load_relaxed() + 1) >> 1);
 }
 
 void Namespace::touch(Touch use, uint64_t now) {
@@ -210,7 +242,8 @@ void Namespace::touch(Touch use, uint64_t now) {
             slots_.classes().at(slots_.segment_of(slot).slot_bytes).order->touch(slot);
         }
         info.touched = tenths(now);
-        slot = info.parent - 1;  // 0 wraps to kNoSlot
+        if (info.parent == 0 || life_of(info.parent - 1) != info.parent_life) return;
+        slot = info.parent - 1;
     }
 }
 
@@ -246,7 +279,7 @@ void Namespace::detach(uint64_t opening, uint64_t now) {
             left_.misses[i] += attachment.page->misses[i].load_relaxed();
         return true;
     });
-    settle_limbo();
+    settle_limbo(now);
 }
 
 NamespaceStats Namespace::stats_now() const {
@@ -282,10 +315,10 @@ void Namespace::sweep(uint64_t now) {
             stats_.expired++;
         }
     }
-    settle_limbo();
+    settle_limbo(now);
 }
 
-uint64_t Namespace::flush(std::optional<uint64_t> version) {
+uint64_t Namespace::flush(std::optional<uint64_t> version, uint64_t now) {
     uint64_t count = 0;
     for (uint32_t slot = 0; slot < slots_.slots_used(); slot++) {
         if (state_of(slots_.info(slot)) != SlotState::published) continue;
@@ -294,12 +327,13 @@ uint64_t Namespace::flush(std::optional<uint64_t> version) {
         count++;
     }
     stats_.removed += count;
-    settle_limbo();
+    settle_limbo(now);
     return count;
 }
 
-void Namespace::retire(Segment& segment) {
+void Namespace::retire(Segment& segment, uint64_t now) {
     segment.retiring = true;
+    segment.retired = now;
     SizeClass& of = slots_.classes().at(segment.slot_bytes);
     uint32_t end = segment.first + segment.count;
     std::erase_if(of.free, [&](uint32_t slot) { return slot >= segment.first && slot < end; });
@@ -314,11 +348,13 @@ void Namespace::retire(Segment& segment) {
 Segment* Namespace::coldest_segment(SizeClass& of) {
     Segment* coldest = nullptr;
     double coldest_mean = 0;
+    std::vector<uint32_t> held = viewed();
     for (auto& [id, segment] : slots_.segments()) {
         if (segment->slot_bytes != of.slot_bytes || segment->retiring || !segment->waiting.empty())
             continue;
         double sum = 0;
-        bool busy = false;
+        auto view = std::lower_bound(held.begin(), held.end(), segment->first);
+        bool busy = view != held.end() && *view < segment->first + segment->count;
         for (uint32_t slot = segment->first; slot < segment->first + segment->count && !busy;
              slot++) {
             const SlotInfo& info = slots_.info(slot);

@@ -92,16 +92,16 @@ class Namespace {
     /** Takes the uses out of the readers' rings. */
     void drain_touches(uint64_t now);
     /** Frees what no reader holds. */
-    void settle_limbo();
+    void settle_limbo(uint64_t now);
     /** Unpublishes a bounded number of expired and fenced blocks. */
     void sweep(uint64_t now);
     /** Unpublishes every block of a version, or (nullopt) of all. Returns how many. */
-    uint64_t flush(std::optional<uint64_t> version);
+    uint64_t flush(std::optional<uint64_t> version, uint64_t now);
 
     /** Empties the segment and marks it retiring. */
-    void retire(Segment& segment);
+    void retire(Segment& segment, uint64_t now);
     /** The least used segment of a class, by the sum of its blocks' ages; nullptr: none without
-     * pins. */
+     * pins, views and writers. */
     Segment* coldest_segment(SizeClass& of);
     /** Retiring segments that hold nothing any more. */
     std::vector<uint32_t> empty_segments();
@@ -114,8 +114,10 @@ class Namespace {
     uint32_t open_count = 0;  // openings by sessions
 
   private:
-    uint32_t evict(SizeClass& of, uint32_t count);
-    std::optional<uint32_t> take(SizeClass& of);
+    uint32_t evict(SizeClass& of);
+    std::vector<uint32_t> viewed() const;
+    uint32_t life_of(uint32_t slot);
+    std::optional<uint32_t> take(SizeClass& of, uint64_t now);
 
     std::string name_;
     NamespaceConfig config_;

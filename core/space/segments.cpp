@@ -81,8 +81,8 @@ void Cache::move_segments(Space& space, uint64_t now) {
 }
 
 /** A class that cannot help itself gets a segment's memory from the class that holds the most.
- * True: it is on its way. */
-bool Cache::reclaim(Space& of, uint64_t bytes) {
+ * True: it is on its way. What a view or a stopped process keeps for longer than a second is not. */
+bool Cache::reclaim(Space& of, uint64_t bytes, uint64_t now) {
     uint64_t slot_bytes = slot_bytes_for(bytes);
     uint64_t quota = of.space->config().quota;
     if (slot_bytes > options_.memory ||
@@ -90,9 +90,12 @@ bool Cache::reclaim(Space& of, uint64_t bytes) {
         return false;
     }
     uint64_t coming = 0;
+    uint64_t stuck = 0;
     for (auto& [name, space] : spaces_) {
         for (auto& [id, segment] : space->space->slots().segments()) {
-            if (segment->retiring) coming += segment->file.mapping.size();
+            if (segment->retiring)
+                (now < segment->retired + fabric::kSecond ? coming : stuck) +=
+                    segment->file.mapping.size();
         }
     }
     std::vector<std::pair<uint64_t, std::pair<Space*, SizeClass*>>> holders;
@@ -110,13 +113,15 @@ bool Cache::reclaim(Space& of, uint64_t bytes) {
     std::sort(holders.begin(), holders.end(),
               [](const auto& a, const auto& b) { return a.first > b.first; });
     uint64_t wanted = slot_bytes + (uint64_t{1} << 20);
+    // Who keeps these would keep the next ones as well: no more is emptied for nothing.
+    if (stuck >= wanted) return coming > 0;
     for (auto& [held, holder] : holders) {
         while (coming + budget_.left() < wanted) {
             Segment* segment = holder.first->space->coldest_segment(*holder.second);
             if (segment == nullptr) break;
             coming += segment->file.mapping.size();
-            holder.first->space->retire(*segment);
-            holder.first->space->settle_limbo();
+            holder.first->space->retire(*segment, now);
+            holder.first->space->settle_limbo(now);
         }
     }
     return coming > 0;
@@ -124,7 +129,7 @@ bool Cache::reclaim(Space& of, uint64_t bytes) {
 
 /** Classes that evicted since the last look and hold less than an equal share take a segment from
  * the one that holds the most. */
-void Cache::rebalance() {
+void Cache::rebalance(uint64_t now) {
     uint64_t active = 0;
     Space* largest = nullptr;
     uint64_t most = 0;
@@ -161,8 +166,8 @@ void Cache::rebalance() {
     }
     Segment* segment = largest->space->coldest_segment(*biggest);
     if (segment == nullptr) return;
-    largest->space->retire(*segment);
-    largest->space->settle_limbo();
+    largest->space->retire(*segment, now);
+    largest->space->settle_limbo(now);
 }
 
 }  // namespace weft

@@ -93,25 +93,77 @@ uint64_t Slots::segment_size(const SizeClass& of) const {
     if (of.slot_bytes > kLargestClass) return of.slot_bytes;
     uint64_t most = std::max(kSmallestSegment, budget_.limit() / 8);
     if (prefault_ && config_.block_bytes() != 0) return std::max(of.slot_bytes, most);
-    uint64_t quota =
-        config_.quota == 0 ? UINT64_MAX : config_.quota - std::min(config_.quota, data_bytes_);
+    // Files are of whole pages, and the last one counts too.
+    uint64_t quota = config_.quota == 0
+                         ? UINT64_MAX
+                         : (config_.quota - std::min(config_.quota, data_bytes_)) & ~(kPage - 1);
     return std::max(of.slot_bytes, std::min({of.next_bytes, most, std::max(quota, of.slot_bytes)}));
 }
 
-Result<uint32_t> Slots::take_range(uint32_t count) {
-    for (auto& [first, room] : free_ranges_) {
-        if (room < count) continue;
-        uint32_t taken = first;
-        first += count;
-        room -= count;
-        return taken;
+/** Slots in a row: `count` of them, or as many as the longest free run has. */
+Result<uint32_t> Slots::take_range(uint32_t& count) {
+    auto longest = free_ranges_.end();
+    for (auto range = free_ranges_.begin(); range != free_ranges_.end(); ++range) {
+        if (longest == free_ranges_.end() || range->second > longest->second) longest = range;
+        if (range->second >= count) break;
     }
-    if (uint64_t{next_slot_} + count > slots_max_) {
+    bool fits = longest != free_ranges_.end() && longest->second >= count;
+    if (!fits && uint64_t{next_slot_} + count <= slots_max_) {
+        uint32_t first = next_slot_;
+        next_slot_ += count;
+        return first;
+    }
+    if (longest == free_ranges_.end()) {
         return Failure{WEFT_EQUOTA, "the index holds " + std::to_string(slots_max_) + " slots"};
     }
-    uint32_t first = next_slot_;
-    next_slot_ += count;
+    auto [first, room] = *longest;
+    count = std::min(count, room);
+    free_ranges_.erase(longest);
+    if (room > count) free_ranges_[first + count] = room - count;
     return first;
+}
+
+void Slots::give_range(uint32_t first, uint32_t count) {
+    auto after = free_ranges_.lower_bound(first);
+    if (after != free_ranges_.end() && after->first == first + count) {
+        count += after->second;
+        after = free_ranges_.erase(after);
+    }
+    if (after != free_ranges_.begin()) {
+        auto before = std::prev(after);
+        if (before->first + before->second == first) {
+            before->second += count;
+            return;
+        }
+    }
+    free_ranges_[first] = count;
+}
+
+/** The headers and checksums of all slots before `end` have memory. It is paid for once: an index
+ * cannot be punched, so what a dropped segment's slots took stays, and serves the next one. */
+bool Slots::back_headers(uint32_t end) {
+    if (end <= headers_backed_) return true;
+    uint64_t count = end - headers_backed_;
+    if (!reserve(offset_of(&headers_[headers_backed_]), count * sizeof(SlotHeader))) return false;
+    if (checksums_ != nullptr &&
+        !reserve(offset_of(&checksums_[uint64_t{headers_backed_} * config_.parts]),
+                 count * config_.parts * sizeof(SharedWord))) {
+        return false;
+    }
+    headers_backed_ = end;
+    return true;
+}
+
+/** Readers keep segments by id modulo kSegmentsMax. */
+uint32_t Slots::take_segment_id() {
+    auto taken = [this](uint32_t id) {
+        for (const auto& [other, segment] : segments_) {
+            if (other % kSegmentsMax == id % kSegmentsMax) return true;
+        }
+        return false;
+    };
+    while (taken(next_segment_)) next_segment_++;
+    return next_segment_++;
 }
 
 Result<Segment*> Slots::add_segment(SizeClass& of, uint64_t now) {
@@ -128,33 +180,29 @@ Result<Segment*> Slots::add_segment(SizeClass& of, uint64_t now) {
     while (count > 0 && count * (of.slot_bytes + header_bytes) + 2 * kPage > budget_.left()) {
         count -= std::max<uint32_t>(1, count / 64);
     }
-    size = pages(count * of.slot_bytes);
-    if (count == 0 || (config_.quota != 0 && data_bytes_ + size > config_.quota)) {
+    if (count == 0 ||
+        (config_.quota != 0 && data_bytes_ + pages(count * of.slot_bytes) > config_.quota)) {
         return Failure{WEFT_EQUOTA, "no room for a slot of " + std::to_string(of.slot_bytes) +
                                         " bytes: memory=" + std::to_string(budget_.limit()) +
                                         ", quota=" + std::to_string(config_.quota)};
     }
     Result<uint32_t> first = take_range(count);
     if (!first) return first.failure();
+    size = pages(count * of.slot_bytes);
     Result<fabric::SharedFile> file = memory_.create_data(size, prefault_);
     bool backed = file.ok() && budget_.take(size);
-    if (backed && !reserve(offset_of(&headers_[*first]), count * sizeof(SlotHeader))) {
+    if (backed && !back_headers(*first + count)) {
         budget_.give(size);
         backed = false;
     }
     if (!backed) {
-        free_ranges_.emplace_back(*first, count);
+        give_range(*first, count);
         return file.ok() ? Failure{WEFT_EQUOTA,
                                    "memory=" + std::to_string(budget_.limit()) + " is used up"}
                          : file.failure();
     }
-    if (checksums_ != nullptr) {
-        reserve(offset_of(&checksums_[uint64_t{*first} * config_.parts]),
-                uint64_t{count} * config_.parts * sizeof(SharedWord));
-    }
     auto segment = std::make_unique<Segment>();
-    segment->id = free_segments_.empty() ? next_segment_++ : free_segments_.back();
-    if (!free_segments_.empty()) free_segments_.pop_back();
+    segment->id = take_segment_id();
     segment->slot_bytes = of.slot_bytes;
     segment->first = *first;
     segment->count = count;
@@ -193,8 +241,7 @@ void Slots::drop_segment(uint32_t id) {
     of.segments--;
     of.next_bytes = std::max(kSmallestSegment, of.next_bytes / 2);
     memory_.punch(segment.file);
-    free_ranges_.emplace_back(segment.first, segment.count);
-    free_segments_.push_back(id);
+    give_range(segment.first, segment.count);
     data_bytes_ -= size;
     budget_.give(size);
     segments_.erase(id);

@@ -3,7 +3,8 @@
 //
 // Invariants: a slot's bytes belong to one segment for the segment's life; a slot header's place is
 // never used for anything else while the index lives, and its gen never repeats a value; a free
-// slot's gen is odd. What is taken from the Budget is given back when the segment's memory has been
+// slot's gen is odd. A segment's id is never given again, so a process that still maps one by mistake
+// takes it for no other. What is taken from the Budget is given back when the segment's memory has been
 // punched. One thread (the node's lock).
 #pragma once
 #include <map>
@@ -48,6 +49,7 @@ struct Segment {
     uint32_t count = 0;
     uint32_t used = 0;  // slots that are not free
     bool retiring = false;
+    uint64_t retired = 0;  // since when
     fabric::SharedFile file;
     std::set<uint64_t> waiting;  // openings that have not confirmed it (while it opens) or its end
                                  // (while it retires)
@@ -111,7 +113,10 @@ class Slots {
   private:
     uint64_t offset_of(const void* in_index) const;
     bool reserve(uint64_t offset, uint64_t size);
-    Result<uint32_t> take_range(uint32_t count);
+    Result<uint32_t> take_range(uint32_t& count);
+    void give_range(uint32_t first, uint32_t count);
+    bool back_headers(uint32_t end);
+    uint32_t take_segment_id();
     void lay_out(const Segment& segment, SizeClass& of);
     uint64_t segment_size(const SizeClass& of) const;
 
@@ -126,8 +131,8 @@ class Slots {
     uint64_t slots_max_ = 0;
     uint32_t next_slot_ = 0;
     uint32_t next_segment_ = 0;
-    std::vector<std::pair<uint32_t, uint32_t>> free_ranges_;  // first, count: of dropped segments
-    std::vector<uint32_t> free_segments_;
+    std::map<uint32_t, uint32_t> free_ranges_;  // first -> count, of dropped segments; never adjacent
+    uint32_t headers_backed_ = 0;               // slots whose headers have memory, from the first on
     std::map<uint64_t, SizeClass> classes_;
     std::map<uint32_t, std::unique_ptr<Segment>> segments_;
     SlotInfos infos_;

@@ -145,7 +145,7 @@ Result<std::string> Cache::empty_space(Space& space, uint32_t may, const std::st
         return Failure{WEFT_EBUSY, "namespace " + of.name() + " is open " +
                                        std::to_string(space.openings.size()) + " times"};
     }
-    uint64_t count = of.flush(all ? std::nullopt : std::optional<uint64_t>(*version));
+    uint64_t count = of.flush(all ? std::nullopt : std::optional<uint64_t>(*version), now);
     json answer = {{"removed", count}};
     if (verb == "drop") {
         answer["dropped"] = of.name();
@@ -231,7 +231,7 @@ Result<std::string> Cache::query(uint32_t session, uint64_t opening, const std::
             return Failure{WEFT_EDENIED, "the token does not allow " + verb};
         for (const std::string& name : names) {
             Space& space = *spaces_.at(name);
-            count += space.space->flush(std::nullopt);
+            count += space.space->flush(std::nullopt, now);
             if (verb == "drop" && space.openings.empty()) {
                 Status dropped = drop(name, now);
                 if (!dropped) return dropped.failure();
@@ -245,12 +245,12 @@ Result<std::string> Cache::query(uint32_t session, uint64_t opening, const std::
 }
 
 /** The namespace is gone once its last opening has closed. Its floor is remembered. */
-Status Cache::drop(const std::string& name, uint64_t now) {
+Status Cache::drop(std::string name, uint64_t now) {
     Space& space = *spaces_.at(name);
     for (auto& [id, segment] : space.space->slots().segments()) {
-        if (!segment->retiring) space.space->retire(*segment);
+        if (!segment->retiring) space.space->retire(*segment, now);
     }
-    space.space->settle_limbo();
+    space.space->settle_limbo(now);
     move_segments(space, now);
     if (!space.openings.empty()) return Nothing{};
     std::vector<uint64_t> pins;

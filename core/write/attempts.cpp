@@ -1,5 +1,7 @@
 // Attempts and reservations: from the opening of a part to the publication of its block, or to the
 // last holder's word.
+#include <algorithm>
+
 #include "capi/weft.h"
 #include "core/write/writing.h"
 #include "fabric/clock/clock.h"
@@ -84,9 +86,13 @@ int32_t Writing::join(Attempt& attempt, Pending& pending, uint32_t item, Opening
     if (start > part.size || wanted > part.size - start) return -WEFT_ERANGE;
     uint64_t size = request.user || wanted == 0 ? part.size - start : wanted;
     if (request.user) {
-        if (part.reserved_by != 0) return -WEFT_EHELD;
-        if (part.final.covers(0, part.size)) return -WEFT_EEXISTS;
+        if (part.reserved_by != 0 || !part.in_flight.empty()) return -WEFT_EHELD;
+        // Also when only some of them are: a follower may have them already.
+        if (!part.final.empty()) return -WEFT_EEXISTS;
     } else {
+        // Into its own reservation a process may also save.
+        if (part.reserved_by != 0 && reservations_.at(part.reserved_by).opening != opening.id)
+            return -WEFT_EHELD;
         if (part.final.overlaps(start, start + size)) return -WEFT_EEXISTS;
         if (part.in_flight.overlaps(start, start + size)) return -WEFT_EHELD;
     }
@@ -100,7 +106,9 @@ int32_t Writing::join(Attempt& attempt, Pending& pending, uint32_t item, Opening
     Reservation& reservation = reservations_[id];
     reservation.opening = opening.id;
     reservation.user = request.user;
-    reservation.pieces.push_back({attempt.id, request.part, start, size});
+    auto behind = std::find_if(reservation.pieces.begin(), reservation.pieces.end(),
+                               [&](const Piece& other) { return other.item > item; });
+    reservation.pieces.insert(behind, {attempt.id, request.part, start, size, item});
     attempt.holders.insert(id);
     describe(attempt.slot, part.size, pending.reply.items[item]);
     return 0;
@@ -240,8 +248,11 @@ void Writing::commit(Opening& opening, const Request& request, Reply& reply, uin
     std::vector<Piece> pieces = found->second.pieces;
     bool user = found->second.user;
     uint64_t count = 0;
+    uint32_t tip = kNoSlot;
     for (uint32_t i = 0; i < pieces.size(); i++) {
         ReplyItem item;
+        auto attempt = attempts_.find(pieces[i].attempt);
+        uint32_t slot = attempt != attempts_.end() ? attempt->second.slot : kNoSlot;
         item.status =
             commit_piece(pieces[i], request.number, user, request, i, opening, now, item.value);
         if (item.status == 0) {
@@ -250,10 +261,13 @@ void Writing::commit(Opening& opening, const Request& request, Reply& reply, uin
             reply.status = item.status;
         }
         reply.detail |= item.value != 0 ? 1 : 0;
+        if (item.value != 0) tip = slot;
         reply.items.push_back(item);
     }
     reply.value = count;
     if ((request.flags & WEFT_MORE) == 0) reservations_.erase(request.number);
+    // The chain that these blocks continue was used: root last, so that leaves go first.
+    if (tip != kNoSlot) space_.touch({tip, kChainMost, 0}, now);
     drain(now);
 }
 
@@ -293,13 +307,9 @@ void Writing::abort(Opening& opening, const Request& request, Reply& reply, uint
                             ? 0
                             : space_.miss_reason(item.key, opening.version, now);
         } else {
-            uint64_t id = attempt->id;
-            std::multiset<uint64_t> holders = attempt->holders;
-            end_attempt(id, -WEFT_ECANCELED);
-            for (uint64_t holder : holders) {
-                if (reservations_.at(holder).opening == opening.id)
-                    drop_holder(id, holder, &opening);
-            }
+            // The word of those who hold a reservation in it is matched by reservation, never by
+            // key: a copy of this very process may be under way.
+            end_attempt(attempt->id, -WEFT_ECANCELED);
         }
         reply.items.push_back(out);
     }
@@ -338,6 +348,11 @@ void Writing::end_opening(Opening& opening, uint64_t now) {
     end_orphans(opening.writer);
     for (uint32_t slot : opening.stock) space_.discard(slot);
     opening.stock.clear();
+    end_waits(opening);
+    drain(now);
+}
+
+void Writing::end_waits(const Opening& opening) {
     for (auto& [key, waiters] : waiters_) {
         for (Waiter& waiter : waiters) {
             if (waiter.pending->opening == opening.id && waiter.pending->left > 0) {
@@ -347,10 +362,10 @@ void Writing::end_opening(Opening& opening, uint64_t now) {
             }
         }
     }
-    drain(now);
 }
 
 void Writing::keep_only(Opening& opening, const std::set<uint64_t>& reservations, uint64_t now) {
+    end_waits(opening);
     std::vector<uint64_t> others;
     for (const auto& [id, reservation] : reservations_) {
         if (reservation.opening == opening.id && reservations.count(id) == 0) others.push_back(id);

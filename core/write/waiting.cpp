@@ -29,7 +29,7 @@ bool Writing::settle_stock(Pending& pending, Opening& opening, uint64_t now, Key
     refill(opening, request.items[0].size, static_cast<uint32_t>(request.size), reply, now);
     bool none = reply.stock.empty();
     wait_for = kRoom;
-    if (none && stock_limit(request.items[0].size) > 0 && reclaim_(request.items[0].size))
+    if (none && stock_limit(request.items[0].size) > 0 && reclaim_(request.items[0].size, now))
         return false;
     reply.items[0].status = none ? -WEFT_EQUOTA : 0;
     return true;
@@ -75,6 +75,11 @@ void Writing::begin(const PendingPtr& pending, Opening& opening, uint64_t now) {
         Key key = all.request.items[i].key;
         bool settled =
             claim ? settle_claim(all, opening, now, key) : settle(all, i, opening, now, key);
+        if (!settled && waiting_ >= kWaitersMax) {
+            (claim ? all.reply.status : all.reply.items[i].status) = -WEFT_EQUOTA;
+            all.reply.message = std::to_string(waiting_) + " waiting blocks are the limit";
+            settled = true;
+        }
         if (settled) {
             all.left--;
         } else {
@@ -89,7 +94,7 @@ void Writing::begin(const PendingPtr& pending, Opening& opening, uint64_t now) {
             // Deepest first, root last: the order in which a chain is used is the order in which it
             // is kept.
             uint32_t tip = space_.find(all.request.items.back().key, opening.version, now);
-            if (tip != kNoSlot) space_.touch({tip, count, 0}, now);
+            if (tip != kNoSlot) space_.touch({tip, kChainMost, 0}, now);
         }
     }
     if (all.left == 0) finish(pending);
@@ -109,12 +114,7 @@ void Writing::finish(const PendingPtr& pending) {
 void Writing::queue(const PendingPtr& pending, uint32_t item, const Key& key) {
     pending->waited[item] = true;
     waiters_[key].push_back({pending, item});
-}
-
-uint64_t Writing::waiting() const {
-    uint64_t count = 0;
-    for (const auto& [key, waiters] : waiters_) count += waiters.size();
-    return count;
+    waiting_++;
 }
 
 void Writing::drain(uint64_t now) {
@@ -125,6 +125,7 @@ void Writing::drain(uint64_t now) {
         if (found == waiters_.end()) continue;
         std::vector<Waiter> waiters = std::move(found->second);
         waiters_.erase(found);
+        waiting_ -= waiters.size();
         for (Waiter& waiter : waiters) {
             Pending& pending = *waiter.pending;
             if (pending.left == 0) continue;
@@ -166,7 +167,10 @@ bool Writing::settle(Pending& pending, uint32_t item, Opening& opening, uint64_t
 
 uint32_t Writing::parent_of(const Request& request, uint32_t item, uint64_t version, uint64_t now) {
     if ((request.flags & WEFT_CHAIN) == 0 || (item == 0 && !request.has_parent)) return kNoSlot;
-    return space_.find(item == 0 ? request.parent : request.items[item - 1].key, version, now);
+    const Key& key = item == 0 ? request.parent : request.items[item - 1].key;
+    uint32_t parent = space_.find(key, version, now);
+    // In a list the block before is often just being opened.
+    return parent != kNoSlot ? parent : being_written(key, version);
 }
 
 /** Somebody writes it: WEFT_EHELD, or with WEFT_WAIT_WRITER not yet settled. */
@@ -186,6 +190,9 @@ bool Writing::settle_publish(Pending& pending, uint32_t item, Opening& opening, 
         out.status = -WEFT_EINVAL;
         return true;
     }
+    // An answer that comes too late still says which slot is the process's again.
+    describe(wanted.slot, 0, out);
+    out.status = kUnsettled;
     uint32_t old = space_.find(wanted.key, opening.version, now);
     if (old != kNoSlot && (pending.request.flags & WEFT_REPLACE) == 0) {
         out.status = -WEFT_EEXISTS;
@@ -205,7 +212,6 @@ bool Writing::settle_publish(Pending& pending, uint32_t item, Opening& opening, 
     }
     opening.stock.erase(wanted.slot);
     out.status = 0;
-    out.slot = wanted.slot;
     out.value = 1;
     published(wanted.key, opening.version);
     return true;
@@ -229,7 +235,7 @@ bool Writing::settle_reserve(Pending& pending, uint32_t item, Opening& opening, 
             opening.quarantined < kQuarantineMax) {
             const NamespaceConfig& config = space_.config();
             wait_for = kRoom;
-            if (reclaim_(config.any_size() ? wanted.size : config.block_bytes())) return false;
+            if (reclaim_(config.any_size() ? wanted.size : config.block_bytes(), now)) return false;
         }
         if (!started) {
             out.status = -started.failure().code;
@@ -365,9 +371,11 @@ bool Writing::settle_claim(Pending& pending, Opening& opening, uint64_t now, Key
     wait_for = key;
     if (open_attempt(key, opening.version) != nullptr) return false;
     if (claimed_by_other(key, opening.version, mine ? request.number : 0)) return false;
-    if (!mine && claims_.size() >= kClaimsMax) {
+    if ((!mine && claims_.size() >= kClaimsMax) ||
+        claimed_.size() + request.items.size() > kClaimedMax) {
         reply.status = -WEFT_EQUOTA;
-        reply.message = std::to_string(claims_.size()) + " claims are the limit";
+        reply.message = std::to_string(claims_.size()) + " claims of " +
+                        std::to_string(claimed_.size()) + " blocks are the limit";
         return true;
     }
     uint64_t id = mine ? request.number : uint64_t{3} << 60 | next_id_++;
@@ -445,7 +453,8 @@ void Writing::expire(uint64_t now) {
             pending.reply.status = -WEFT_ETIMEOUT;
             finish(waiter.pending);
         }
-        std::erase_if(waiters, [](const Waiter& waiter) { return waiter.pending->left == 0; });
+        waiting_ -= std::erase_if(waiters,
+                                  [](const Waiter& waiter) { return waiter.pending->left == 0; });
     }
     std::erase_if(waiters_, [](const auto& entry) { return entry.second.empty(); });
 }

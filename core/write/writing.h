@@ -41,6 +41,7 @@ class Ranges {
     bool overlaps(uint64_t begin, uint64_t end) const;
     void add(uint64_t begin, uint64_t end);
     void remove(uint64_t begin);
+    bool empty() const { return ranges_.empty(); }
     uint64_t prefix() const;
 
   private:
@@ -49,15 +50,18 @@ class Ranges {
 
 class Writing {
   public:
+    static constexpr uint32_t kChainMost = 0xfffff;  // as long as a chain can be
     static constexpr uint32_t kQuarantineMax = 64;  // slots of one opening
     static constexpr uint32_t kReservationsMax = 4096;
     static constexpr uint32_t kFollowingMax = 4096;
     static constexpr uint32_t kStockMax = 64;
     static constexpr uint32_t kClaimsMax = 65536;
+    static constexpr uint32_t kClaimedMax = 4 << 20;  // keys of all claims
+    static constexpr uint32_t kWaitersMax = 1 << 20;  // items that wait
 
     /** Asked for room for a block that the namespace could not allocate; false: there is none to
      * come. */
-    using Reclaim = std::function<bool(uint64_t bytes)>;
+    using Reclaim = std::function<bool(uint64_t bytes, uint64_t now)>;
     /** Those who wait for memory wait for this key, which is no block's while the all-ones key is
      * refused. */
     static constexpr Key kRoom{UINT64_MAX, UINT64_MAX};
@@ -83,7 +87,8 @@ class Writing {
     void expire(uint64_t now);
     /** Everything that an opening held: its process is dead, or gave it back. */
     void end_opening(Opening& opening, uint64_t now);
-    /** After a reconnect: ends the reservations that the process no longer knows. */
+    /** After a reconnect: ends the reservations that the process no longer knows, and what its lost
+     * connection still waited for: a grant would reach nobody. */
     void keep_only(Opening& opening, const std::set<uint64_t>& reservations, uint64_t now);
 
     void add_opening(Opening& opening) { openings_[opening.id] = &opening; }
@@ -94,7 +99,7 @@ class Writing {
     uint64_t attempts() const { return open_.size(); }
     uint64_t quarantined() const { return attempts_.size() - open_.size(); }
     uint64_t claims() const { return claims_.size(); }
-    uint64_t waiting() const;
+    uint64_t waiting() const { return waiting_; }
 
   private:
     struct Part {
@@ -124,11 +129,12 @@ class Writing {
         uint32_t part = 0;
         uint64_t start = 0;
         uint64_t size = 0;
+        uint32_t item = 0;  // of the request that reserved
     };
     struct Reservation {
         uint64_t opening = 0;
         bool user = false;
-        std::vector<Piece> pieces;
+        std::vector<Piece> pieces;  // in the order of the request's items, whoever waited
     };
     struct Claim {
         uint32_t session = 0;
@@ -171,6 +177,7 @@ class Writing {
     void drop_holder(uint64_t attempt, uint64_t reservation, Opening* opening);
     void end_reservation(uint64_t id);
     void end_orphans(const std::string& writer);
+    void end_waits(const Opening& opening);
     int32_t commit_piece(const Piece& piece, uint64_t id, bool user, const Request& request,
                          uint32_t item, Opening& opening, uint64_t now, uint64_t& published_out);
     bool complete(const Attempt& attempt) const;
@@ -192,6 +199,7 @@ class Writing {
     std::map<uint64_t, Claim> claims_;
     std::map<Identity, uint64_t> claimed_;
     std::map<Key, std::vector<Waiter>> waiters_;
+    uint64_t waiting_ = 0;  // in all of waiters_
     std::vector<Key> dirty_;
     std::vector<PendingPtr> finished_;
 };

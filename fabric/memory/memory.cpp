@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <fstream>
+
 #include "capi/weft.h"
 
 #ifndef F_SEAL_FUTURE_WRITE
@@ -51,6 +53,20 @@ Result<Descriptor> reopen(int fd, int mode) {
     return opened;
 }
 
+/** Shared memory that the machine has not would end other processes before it ended this call. */
+Status check_room(const std::string& what, uint64_t size) {
+    std::ifstream file("/proc/meminfo");
+    uint64_t kibibytes = UINT64_MAX;
+    for (std::string word; file >> word;) {
+        if (word == "MemAvailable:" && !(file >> kibibytes)) kibibytes = UINT64_MAX;
+    }
+    if (kibibytes != UINT64_MAX && size / 1024 > kibibytes) {
+        return Failure{WEFT_ENOMEM, what + ": the machine has " + std::to_string(kibibytes) +
+                                        " KiB of memory left"};
+    }
+    return Nothing{};
+}
+
 Result<SharedFile> SystemMemory::create(const char* name, uint64_t size, bool populate,
                                         bool index) {
     Descriptor fd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
@@ -58,6 +74,10 @@ Result<SharedFile> SystemMemory::create(const char* name, uint64_t size, bool po
     std::string what = std::string(name) + " of " + std::to_string(size) + " bytes";
     if (fchmod(fd.get(), 0600) != 0) return failed(what + ": fchmod");
     if (ftruncate(fd.get(), static_cast<off_t>(size)) != 0) return failed(what);
+    if (!index) {
+        Status fits = check_room(what, size);
+        if (!fits) return fits.failure();
+    }
     if (!index && fallocate(fd.get(), 0, 0, static_cast<off_t>(size)) != 0) {
         return failed(what + ": fallocate");
     }

@@ -1,0 +1,91 @@
+// Option text: what is read, and that what is refused is named with its value.
+#include "core/base/options.h"
+
+#include <doctest/doctest.h>
+
+#include "capi/weft.h"
+
+using namespace weft;
+
+namespace {
+
+std::string refusal(const char* text) {
+    Result<Options> parsed = Options::parse(text);
+    return parsed ? "" : parsed.failure().message;
+}
+
+bool names(const std::string& message, const char* word) {
+    return message.find(word) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("options are separated by commas or newlines and trimmed") {
+    Result<Options> options = Options::parse(" a = 1 ,b=two words\nc=");
+    REQUIRE(options.ok());
+    CHECK(options->take("a") == "1");
+    CHECK(options->take("b") == "two words");
+    CHECK(options->take("c") == "");
+    CHECK_FALSE(options->take("d").has_value());
+    CHECK(options->finish("a").ok());
+}
+
+TEST_CASE("no text is no options") {
+    CHECK(Options::parse(nullptr)->finish("a").ok());
+    CHECK(Options::parse("")->finish("a").ok());
+    CHECK(Options::parse(" ,\n, ")->finish("a").ok());
+}
+
+TEST_CASE("a value with a comma in it is a JSON string, and is written as one") {
+    std::string value = "x,\"y\"\nz";
+    std::string text = "a=" + quote_option(value) + ",b=1";
+    Result<Options> options = Options::parse(text.c_str());
+    REQUIRE(options.ok());
+    CHECK(options->take("a") == value);
+    CHECK(options->take("b") == "1");
+    CHECK(quote_option("plain") == "plain");
+}
+
+TEST_CASE("malformed option text is refused with the place") {
+    CHECK(names(refusal("alone"), "alone"));
+    CHECK(names(refusal("a=1,a=2"), "a is given twice"));
+    CHECK(names(refusal("a=\"open"), "byte 2"));
+    CHECK(names(refusal("a=\"x\"y"), "behind the value of a"));
+    CHECK(names(refusal("=1"), "without a key"));
+    CHECK(names(refusal("a=\"\\q\""), "JSON string"));
+}
+
+TEST_CASE("an unknown key is an error that names it, unless it was written with a question mark") {
+    Result<Options> options = Options::parse("known=1,strange=7,?extra=8");
+    REQUIRE(options.ok());
+    (void)options->take("known");
+    Status rest = options->finish("known");
+    REQUIRE_FALSE(rest.ok());
+    CHECK(rest.failure().code == WEFT_EINVAL);
+    CHECK(names(rest.failure().message, "strange=7"));
+    CHECK(Options::parse("?extra=8")->finish("known").ok());
+}
+
+TEST_CASE("bytes have units and limits, and the refusal names key, value and limits") {
+    Result<Options> options = Options::parse("a=2MiB,b=3K,c=5,d=1Q,e=-1,f=99999999999GiB,g=1");
+    REQUIRE(options.ok());
+    CHECK(*options->take_bytes("a", 0, 0, UINT64_MAX) == 2097152);
+    CHECK(*options->take_bytes("b", 0, 0, UINT64_MAX) == 3072);
+    CHECK(*options->take_bytes("c", 0, 0, UINT64_MAX) == 5);
+    CHECK(*options->take_bytes("absent", 42, 0, 50) == 42);
+    CHECK(names(options->take_bytes("d", 0, 0, 10).failure().message, "d=1Q"));
+    CHECK(names(options->take_bytes("e", 0, 0, 10).failure().message, "e=-1"));
+    CHECK_FALSE(options->take_bytes("f", 0, 0, UINT64_MAX).ok());
+    Result<uint64_t> low = options->take_bytes("g", 0, 4, 10);
+    CHECK(names(low.failure().message, "from 4 to 10"));
+}
+
+TEST_CASE("a number takes no unit, and a flag is yes or no") {
+    Result<Options> options = Options::parse("a=2K,b=yes,c=0,d=perhaps");
+    REQUIRE(options.ok());
+    CHECK_FALSE(options->take_number("a", 0, 0, UINT64_MAX).ok());
+    CHECK(*options->take_flag("b", false));
+    CHECK_FALSE(*options->take_flag("c", true));
+    CHECK(*options->take_flag("absent", true));
+    CHECK(names(options->take_flag("d", false).failure().message, "d=perhaps"));
+}
