@@ -59,8 +59,9 @@ Result<uint64_t> number(const std::string& key, const std::string& value, bool b
 
 }  // namespace
 
-Result<Options> Options::parse(const char* text) {
+Result<Options> Options::parse(const char* text, const std::string& repeated) {
     Options options;
+    options.repeated_ = repeated;
     std::string all = text != nullptr ? text : "";
     for (size_t at = 0; at < all.size();) {
         size_t equals = all.find_first_of("=,\n", at);
@@ -78,7 +79,7 @@ Result<Options> Options::parse(const char* text) {
         at = equals + 1;
         if (at < all.size() && all[at] == '"') {
             Result<std::string> value = quoted(all, at);
-            if (!value) return value.failure();
+            if (!value) return invalid(entry.key + ": " + value.failure().message);
             entry.value = *value;
             size_t end = all.find_first_not_of(" \t\r", at);
             if (end != std::string::npos && all[end] != ',' && all[end] != '\n') {
@@ -90,7 +91,9 @@ Result<Options> Options::parse(const char* text) {
             entry.value = trim(all.substr(at, end == std::string::npos ? end : end - at));
             at = end == std::string::npos ? all.size() : end + 1;
         }
-        if (options.has(entry.key)) return invalid("options: " + entry.key + " is given twice");
+        if (entry.key != repeated && options.has(entry.key)) {
+            return invalid("options: " + entry.key + "=" + entry.value + " is given twice");
+        }
         options.entries_.push_back(entry);
     }
     return options;
@@ -105,7 +108,7 @@ bool Options::has(const std::string& key) const {
 
 std::optional<std::string> Options::take(const std::string& key) {
     for (Entry& entry : entries_) {
-        if (entry.key != key) continue;
+        if (entry.key != key || (entry.taken && key == repeated_)) continue;
         entry.taken = true;
         return entry.value;
     }

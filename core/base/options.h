@@ -13,8 +13,10 @@ namespace weft {
 
 class Options {
   public:
-    static Result<Options> parse(const char* text);
+    /** repeated: the key that may be given more than once. */
+    static Result<Options> parse(const char* text, const std::string& repeated = "");
 
+    /** The value of a key; of the repeated one the next value, in the order of the text. */
     std::optional<std::string> take(const std::string& key);
     /** A whole number with an optional unit of bytes: KiB, MiB, GiB, TiB (or K, M, G, T). */
     Result<uint64_t> take_bytes(const std::string& key, uint64_t fallback, uint64_t least,
@@ -34,6 +36,7 @@ class Options {
         bool taken = false;
     };
     std::vector<Entry> entries_;
+    std::string repeated_;
 };
 
 /** A value as option text: quoted where it must be. */
