@@ -20,8 +20,11 @@
 #include <charconv>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <string_view>
 #include <vector>
+
+#include "core/base/options.h"
 
 namespace weft {
 namespace {
@@ -200,110 +203,34 @@ const char* apply(std::string_view key, std::string_view value, KeyOptions& out)
         append_text(out.salt, value);
         return nullptr;
     }
-    if (key == "mm") {
-        return parse_media(value, out.media)
-                   ? nullptr
-                   : "WHERE+LENGTH:ID expected, in order of WHERE, below 2^32 tokens";
-    }
-    return "unknown option; known: scheme, seed, lora, salt, start, mm";
+    return parse_media(value, out.media)
+               ? nullptr
+               : "WHERE+LENGTH:ID expected, in order of WHERE, below 2^32 tokens";
 }
 
-/** The character that backslash-uXXXX at text[at] names, a surrogate pair as one, appended as
- * UTF-8; at: behind it. */
-bool parse_unicode(std::string_view text, size_t& at, std::string& out) {
-    auto unit = [&](uint32_t& value) {
-        const std::string_view digits = text.substr(std::min(at + 1, text.size()), 4);
-        const auto [end, failed] =
-            std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
-        at += 5;
-        return failed == std::errc() && digits.size() == 4 && end == digits.data() + 4;
-    };
-    uint32_t code = 0;
-    uint32_t low = 0;
-    if (!unit(code)) return false;
-    if (code >= 0xd800 && code < 0xe000) {
-        if (code >= 0xdc00 || !text.substr(std::min(at, text.size())).starts_with("\\u") ||
-            (++at, !unit(low)))
-            return false;
-        if (low < 0xdc00 || low >= 0xe000) return false;
-        code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
-    }
-    const int tails = code < 0x80 ? 0 : code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
-    constexpr uint32_t kLeads[] = {0, 0xc0, 0xe0, 0xf0};
-    out.push_back(static_cast<char>(kLeads[tails] | code >> (6 * tails)));
-    for (int i = tails - 1; i >= 0; --i)
-        out.push_back(static_cast<char>(0x80 | ((code >> (6 * i)) & 0x3f)));
-    return true;
-}
-
-/** A JSON string's text, `at` behind its opening quote and then behind its closing one; false:
- * malformed. */
-bool parse_quoted(std::string_view text, size_t& at, std::string& out) {
-    constexpr std::string_view kEscapes = "\"\\/bfnrt";
-    constexpr std::string_view kMeanings = "\"\\/\b\f\n\r\t";
-    while (at < text.size()) {
-        const char next = text[at++];
-        if (next == '"') return true;
-        if (next != '\\') {
-            out.push_back(next);
-            continue;
-        }
-        if (at == text.size()) return false;
-        const size_t escape = kEscapes.find(text[at]);
-        if (escape != kEscapes.npos) {
-            out.push_back(kMeanings[escape]);
-            ++at;
-        } else if (text[at] != 'u' || !parse_unicode(text, at, out)) {
-            return false;
-        }
-    }
-    return false;
-}
-
-/** Reads options text into out; returns false with the message that names the option and its value.
- */
-bool parse_options(std::string_view text, KeyOptions& out, std::string& message_out) {
-    std::vector<std::string> seen;
-    size_t at = 0;
-    while (at < text.size()) {
-        const size_t key_end = std::min(text.find_first_of("=,\n", at), text.size());
-        std::string_view key = text.substr(at, key_end - at);
-        at = key_end;
-        if (key.empty() && (at == text.size() || text[at] != '=')) {
-            ++at;
-            continue;
-        }
-        std::string value;
-        bool well_formed = at < text.size() && text[at] == '=';
-        if (well_formed && ++at < text.size() && text[at] == '"') {
-            well_formed = parse_quoted(text, ++at, value);
-            well_formed = well_formed && (at == text.size() || text[at] == ',' || text[at] == '\n');
-        } else if (well_formed) {
-            const size_t end = std::min(text.find_first_of(",\n", at), text.size());
-            value = text.substr(at, end - at);
-            at = end;
-        }
-        const bool optional = key.starts_with('?');
-        if (optional) key.remove_prefix(1);
-        const char* wrong =
-            "key=value expected, a value with a comma, newline or quote as a JSON string";
-        if (well_formed) wrong = apply(key, value, out);
-        if (wrong == nullptr && key != "mm") {
-            if (std::find(seen.begin(), seen.end(), key) != seen.end()) wrong = "given twice";
-            seen.emplace_back(key);
-        }
-        const bool unknown = wrong != nullptr && std::string_view(wrong).starts_with("unknown");
-        if (wrong != nullptr && !(unknown && optional)) {
-            message_out = "option " + std::string(key) + "=" + value + ": " + wrong;
-            return false;
-        }
-        ++at;
-    }
-    if (out.sglang && !out.only_vllm.empty()) {
-        message_out = "option " + out.only_vllm + ": scheme=sglang hashes nothing but tokens";
+/** Reads options text into out; returns false with the message that names the option and its
+ * value. */
+bool parse_options(const char* text, KeyOptions& out, std::string& message_out) {
+    Result<Options> given = Options::parse(text, "mm");
+    if (!given) {
+        message_out = given.failure().message;
         return false;
     }
-    return true;
+    for (const char* key : {"scheme", "seed", "lora", "salt", "start", "mm"}) {
+        while (const std::optional<std::string> value = given->take(key)) {
+            if (const char* wrong = apply(key, *value, out)) {
+                message_out = std::string(key) + "=" + *value + ": " + wrong;
+                return false;
+            }
+            if (std::string_view(key) != "mm") break;  // given once
+        }
+    }
+    const Status rest = given->finish("scheme, seed, lora, salt, start, mm");
+    if (!rest) message_out = rest.failure().message;
+    if (rest.ok() && out.sglang && !out.only_vllm.empty()) {
+        message_out = out.only_vllm + ": scheme=sglang hashes nothing but tokens";
+    }
+    return message_out.empty();
 }
 
 void vllm_seed_digest(const std::string& seed, uint8_t* digest) {
@@ -395,12 +322,12 @@ std::string wrong_argument(const KeyOptions& options, bool goes_on, const uint32
     if (items == nullptr && capacity != 0)
         return "items NULL, capacity " + std::to_string(capacity);
     if (options.start % block_tokens != 0) {
-        return "option start=" + std::to_string(options.start) + ": a multiple of block_tokens " +
+        return "start=" + std::to_string(options.start) + ": a multiple of block_tokens " +
                std::to_string(block_tokens) + " expected";
     }
     const bool placed = !options.salt.empty() || !options.media.empty();
     if (goes_on && placed && !options.has_start) {
-        return "option start= is missing: chain goes on, and salt= and mm= need tokens[0]'s place";
+        return "start= is missing: chain goes on, and salt= and mm= need tokens[0]'s place";
     }
     return {};
 }
@@ -411,8 +338,8 @@ int32_t make_keys(const char* options_text, uint8_t* chain, const uint32_t* toke
                   uint32_t token_count, uint32_t block_tokens, weft_item* items, uint32_t capacity,
                   std::string& message_out) {
     KeyOptions options;
-    if (options_text != nullptr && !parse_options(options_text, options, message_out))
-        return -WEFT_EINVAL;
+    message_out.clear();
+    if (!parse_options(options_text, options, message_out)) return -WEFT_EINVAL;
     constexpr uint8_t kZeros[kDigestBytes] = {};
     const bool goes_on = chain != nullptr && std::memcmp(chain, kZeros, kDigestBytes) != 0;
     message_out =
