@@ -8,10 +8,11 @@ view_now here.
 import json
 import signal
 import time
+import zlib
 
 from ops import do_event, do_none, do_op, hold, items_of, look
 from scenario import Step
-from world import KINDS, Store, World, keys_of, said
+from world import KINDS, PAINT, Store, World, keys_of, said
 
 
 def open_in(world: World, name: str, player: str, options) -> dict:
@@ -150,6 +151,13 @@ def do_drop(world: World, step: Step) -> dict:
 def do_look(world: World, step: Step) -> dict:
     """What a view shows now."""
     return {"code": "0", "bytes": look(world, step, step.words[0])}
+
+
+def do_untouched(world: World, step: Step) -> dict:
+    """The memory of a load that failed is still as it was painted before."""
+    store, size = world.store(step), int(step.given["size"])
+    crc = world.crc(store.player, store.address + int(step.given["offset"]), size)
+    return {"code": "0", "untouched": int(crc == zlib.crc32(bytes([PAINT]) * size))}
 
 
 def do_write(world: World, step: Step) -> dict:
