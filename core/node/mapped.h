@@ -3,9 +3,9 @@
 //
 // Invariants: a segment's addresses are set once, before the node gives out a slot of it, and
 // cleared only when the node has said that no slot of it is published and no view is left
-// (protocols 1); so whoever holds a slot by its hazard may use its address. A segment is known by its
-// whole id: one that came too late, after the node had dropped it, is never taken for a later one. Bytes are read through
-// a read-only mapping. Reading: any thread.
+// (protocols 1); so whoever holds a slot by its hazard may use its address. A segment is known by
+// its whole id: one that came too late, after the node had dropped it, is never taken for a later
+// one. Bytes are read through a read-only mapping. Reading: any thread.
 #pragma once
 #include <array>
 #include <atomic>

@@ -38,7 +38,7 @@ CacheOptions completed(CacheOptions options, bool ephemeral) {
 Node::Node(const NodeOptions& options, const fabric::Log& log)
     : options_(options),
       log_(log),
-      memory_(fabric::system_memory()),
+      memory_(fabric::system_memory(&log_)),
       state_(options.state.empty() ? nullptr : std::make_unique<StateDirectory>(options.state)),
       cache_(completed(options.cache, options.state.empty()), *memory_, state_.get()) {}
 

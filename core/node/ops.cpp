@@ -27,9 +27,9 @@ bool cancelled(const Operation& operation) {
            (operation.state.load(std::memory_order_relaxed) >> kStageBits) + 1;
 }
 
-/** Ends the op that is in `state`, or has it end as soon as its owner gives it on: either the owner,
- * who stores the new stage before it looks at `cancel`, sees the mark, or this sees that stage. False:
- * the caller has nothing to end; true: the operation is the caller's, to fail. */
+/** Ends the op that is in `state`, or has it end as soon as its owner gives it on: either the
+ * owner, who stores the new stage before it looks at `cancel`, sees the mark, or this sees that
+ * stage. False: the caller has nothing to end; true: the operation is the caller's, to fail. */
 bool end_now(Operation& operation, uint64_t state) {
     uint64_t mark = (state >> kStageBits) + 1;
     uint64_t before = operation.cancel.load(std::memory_order_relaxed);
@@ -38,7 +38,8 @@ bool end_now(Operation& operation, uint64_t state) {
     }
     state = operation.state.load(std::memory_order_seq_cst);
     bool idle = stage_of(state) == Stage::waiting || stage_of(state) == Stage::queued;
-    return idle && (state >> kStageBits) + 1 == mark && move_stage(operation, state, Stage::running);
+    return idle && (state >> kStageBits) + 1 == mark &&
+           move_stage(operation, state, Stage::running);
 }
 
 }  // namespace
@@ -73,8 +74,7 @@ void OpRunner::begin(Operation& operation) {
     uint32_t timeout_ms = op.timeout_ms != 0 ? op.timeout_ms : store_.options_.timeout_ms;
     operation.deadline = fabric::boot_time() + timeout_ms * fabric::kMillisecond;
     if (uint32_t wrong = wrong_field(op)) {
-        return fail(operation, WEFT_EINVAL, "the op's kind does not take this field, flag or value",
-                    wrong - 1);
+        return fail(operation, WEFT_EINVAL, wrong_words(op, wrong - 1), wrong - 1);
     }
     if (op.kind == WEFT_OP_CANCEL) return cancel(operation);
     if (!attach(operation)) return;
@@ -343,8 +343,8 @@ void OpRunner::ask(Operation& operation, Request&& request, Continue then) {
         });
 }
 
-/** The op has ended: what the reply grants is given back, what it hands over is kept. No lock of the
- * store is taken here: this may run inside a short call. */
+/** The op has ended: what the reply grants is given back, what it hands over is kept. No lock of
+ * the store is taken here: this may run inside a short call. */
 void OpRunner::late(const Asked& asked, const Reply& reply) {
     if (asked.verb == Verb::reserve && reply.handle != 0) {
         Request request;

@@ -12,6 +12,8 @@ namespace weft {
 
 /** 0, or the place of the first wrong field in weft_op + 1. */
 uint32_t wrong_field(const weft_op& op);
+/** The field at that place, its value and the op's kind, in words. */
+std::string wrong_words(const weft_op& op, uint32_t place);
 
 class OpRunner {
   public:
@@ -70,6 +72,7 @@ class OpRunner {
     bool read_located(Operation& operation, uint32_t item, const ReplyItem& where);
     int32_t copy_out(Operation& operation, uint32_t item, const Found& found, bool tentative,
                      uint64_t& moved);
+    void tell_corrupt(Operation& operation, uint32_t item) const;
     void take_view(Operation& operation, uint32_t item, uint32_t cell, const Found& found);
     void located(Operation& operation, Reply&& reply);
     void locate(Operation& operation);

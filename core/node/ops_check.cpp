@@ -107,4 +107,31 @@ uint32_t wrong_field(const weft_op& op) {
     return all_ones ? place(offsetof(weft_op, key_hi)) : 0;
 }
 
+std::string wrong_words(const weft_op& op, uint32_t place) {
+    struct Named {
+        size_t place;
+        const char* name;
+        uint64_t value;
+    };
+    const Named fields[] = {{offsetof(weft_op, key_hi), "key_hi", op.key_hi},
+                            {offsetof(weft_op, key_lo), "key_lo", op.key_lo},
+                            {offsetof(weft_op, offset), "offset", op.offset},
+                            {offsetof(weft_op, size), "size", op.size},
+                            {offsetof(weft_op, start), "start", op.start},
+                            {offsetof(weft_op, space), "space", op.space},
+                            {offsetof(weft_op, region), "region", op.region},
+                            {offsetof(weft_op, ttl_s), "ttl_s", op.ttl_s},
+                            {offsetof(weft_op, flags), "flags", op.flags},
+                            {offsetof(weft_op, part), "part", op.part}};
+    std::string kind = "kind " + std::to_string(op.kind);
+    if (place == offsetof(weft_op, kind)) return kind + " is not known";
+    for (const Named& field : fields) {
+        if (field.place == place) {
+            return std::string(field.name) + "=" + std::to_string(field.value) + ": an op of " +
+                   kind + " with flags " + std::to_string(op.flags) + " does not take it";
+        }
+    }
+    return kind + ": a field is wrong";
+}
+
 }  // namespace weft

@@ -1,6 +1,7 @@
 // LOAD, VIEW and MATCH: what this process can see in the index is read
 // in place; what it cannot is asked of the node, whose answer names the slot.
 #include <algorithm>
+#include <cstdio>
 
 #include "core/node/look.h"
 #include "core/node/ops.h"
@@ -9,6 +10,8 @@
 namespace weft {
 namespace {
 
+static_assert(kReaderCells - kReaderCellsLoad == 4032);
+constexpr const char* kViewsReached = "4032 views of a namespace are the limit of a process";
 constexpr uint32_t kLocateAtOnce = 1024;
 constexpr uint64_t kCopyPiece = uint64_t{1} << 20;  // the deadline is looked at between pieces
 
@@ -28,8 +31,7 @@ void OpRunner::load_or_view(Operation& operation) {
             break;
         }
         if (over(operation)) {
-            return fail(operation, why_over(operation),
-                        "the op's time is over");
+            return fail(operation, why_over(operation), "the op's time is over");
         }
         bool answered = item - operation.located_at < operation.located.size();
         if (answered) {
@@ -63,7 +65,7 @@ bool OpRunner::read_local(Operation& operation, uint32_t item) {
     if (cell == Cells::kNone) {
         if (!view) return false;
         item_done(operation, item, -WEFT_EQUOTA, 0);
-        operation.story = "the limit of views is reached";
+        operation.story = kViewsReached;
         return true;
     }
     Key key = key_of(operation, item);
@@ -108,8 +110,7 @@ bool OpRunner::read_located(Operation& operation, uint32_t item, const ReplyItem
         view ? mapped.cells().take(thread_hint()) : mapped.cells().take_for_load(thread_hint());
     if (cell == Cells::kNone) {
         item_done(operation, item, -WEFT_EQUOTA, 0);
-        operation.story =
-            view ? "the limit of views is reached" : "64 loads are under way in this process";
+        operation.story = view ? kViewsReached : "64 loads are under way in this process";
         return true;
     }
     Found found;
@@ -146,6 +147,15 @@ bool OpRunner::read_located(Operation& operation, uint32_t item, const ReplyItem
     return true;
 }
 
+void OpRunner::tell_corrupt(Operation& operation, uint32_t item) const {
+    char words[120];
+    Key key = key_of(operation, item);
+    snprintf(words, sizeof words, "key %016llx%016llx, part %u: the checksum does not match",
+             static_cast<unsigned long long>(key.hi), static_cast<unsigned long long>(key.lo),
+             operation.op.part);
+    operation.story = words;
+}
+
 /** Copies the bytes of a held slot into the op's memory. moved: bytes; with ERANGE the bytes it
  * would take. */
 int32_t OpRunner::copy_out(Operation& operation, uint32_t item, const Found& found, bool tentative,
@@ -176,6 +186,7 @@ int32_t OpRunner::copy_out(Operation& operation, uint32_t item, const Found& fou
         if (fabric::hash(to, bytes, 0) != checksum) {
             Request request = request_for(operation, Verb::remove, item, 1);
             store_.link_->run(operation.mapped, std::move(request), [](Reply&&) {});
+            tell_corrupt(operation, item);
             return -WEFT_ECORRUPT;
         }
     }
@@ -200,6 +211,7 @@ void OpRunner::take_view(Operation& operation, uint32_t item, uint32_t cell, con
         bool right = checksum != 0 && fabric::hash(address, bytes, 0) == checksum;
         if (!right) {
             mapped.cells().give(cell);
+            if (checksum != 0) tell_corrupt(operation, item);
             item_done(operation, item, checksum == 0 ? -WEFT_ENOTSUP : -WEFT_ECORRUPT, 0);
             if (checksum != 0)
                 store_.link_->run(operation.mapped, request_for(operation, Verb::remove, item, 1),
@@ -292,6 +304,7 @@ void OpRunner::matched(Operation& operation, Reply&& reply) {
     operation.lead += static_cast<uint32_t>(reply.value);
     operation.value = operation.lead;
     operation.detail = operation.lead == operation.count ? 0 : reply.detail;
+    if (operation.detail != 0) operation.mapped->count_miss(operation.detail);
     operation.handle = reply.handle;
     if (reply.handle != 0) {
         std::lock_guard<std::mutex> guard(store_.handles_lock_);

@@ -63,9 +63,7 @@ void OpRunner::save(Operation& operation) {
     if (wants_ranges(operation)) return save_ranges(operation);
     if (stopped(operation)) cancel_rest(operation, operation.next);
     if (operation.next >= operation.count) return finish(operation);
-    if (over(operation))
-        return fail(operation, why_over(operation),
-                    "the op's time is over");
+    if (over(operation)) return fail(operation, why_over(operation), "the op's time is over");
     if (save_batch(operation)) return;
     // No stock: ask for some. Where there can be none, blocks are reserved one by one.
     Request request;
@@ -153,9 +151,7 @@ bool OpRunner::save_batch(Operation& operation) {
     }
     if (request.items.empty() && operation.next >= operation.count) return finish(operation), true;
     if (request.items.empty() && ended) {
-        return fail(operation, why_over(operation),
-                    "the op's time is over"),
-               true;
+        return fail(operation, why_over(operation), "the op's time is over"), true;
     }
     if (request.items.empty()) return false;
     ask(operation, std::move(request), &OpRunner::published);
@@ -259,8 +255,7 @@ void OpRunner::range_item(Operation& operation, uint32_t item, const ReplyItem& 
     for (uint64_t at = 0; at < bytes; at += kCopyPiece) {
         if (at > 0 && over(operation)) {
             commit.verb = Verb::abort;
-            return item_done(operation, item, -why_over(operation),
-                             0);
+            return item_done(operation, item, -why_over(operation), 0);
         }
         uint64_t size = std::min(kCopyPiece, bytes - at);
         if (whole) {
@@ -321,9 +316,9 @@ void OpRunner::reserved(Operation& operation, Reply&& reply) {
         return fail(operation, -reply.status, reply.message);
     const weft_op& op = operation.op;
     for (const ReplyItem& piece : reply.items) {
-        bool mapped = operation.mapped->write_address(static_cast<uint32_t>(piece.place >> 32),
-                                                      static_cast<uint32_t>(piece.place),
-                                                      op.part) != nullptr;
+        bool mapped =
+            operation.mapped->write_address(static_cast<uint32_t>(piece.place >> 32),
+                                            static_cast<uint32_t>(piece.place), op.part) != nullptr;
         if (piece.status != 0 || mapped) continue;
         Request request;
         request.verb = Verb::abort;

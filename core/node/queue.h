@@ -64,8 +64,8 @@ struct Operation {
     weft_item single{};             // the item of an op that is no list
 };
 
-/** Shared by the store and by every answer or piece of work that is still to come for one of its ops:
- * these may come after the queue has closed. */
+/** Shared by the store and by every answer or piece of work that is still to come for one of its
+ * ops: these may come after the queue has closed. */
 class Queue : public std::enable_shared_from_this<Queue> {
   public:
     static constexpr uint32_t kCancelExtra = 64;

@@ -404,8 +404,8 @@ class NodeServer final : public rpc::Node::Server {
         int pidfd = -1;
         KJ_IF_MAYBE (number, fd) pidfd = dup(*number);
         // 0 sends nothing: it asks whether this is a pidfd, and the process alive.
-        bool alive = pidfd >= 0 && (syscall(SYS_pidfd_send_signal, pidfd, 0, nullptr, 0) == 0 ||
-                                    errno == EPERM);
+        bool alive = pidfd >= 0 &&
+                     (syscall(SYS_pidfd_send_signal, pidfd, 0, nullptr, 0) == 0 || errno == EPERM);
         if (!alive) {
             if (pidfd >= 0) close(pidfd);
             set_failure(results.initFailure(), {WEFT_EINVAL, "login without a pidfd"});

@@ -42,11 +42,12 @@ Status write_all(int fd, const std::string& text) {
 
 Result<LockFile> LockFile::take(const std::string& path) {
     LockFile lock;
-    // A file that is new has no node before it; one that is empty was left by a node that died while
-    // it took the lock.
+    // A file that is new has no node before it; one that is empty was left by a node that died
+    // while it took the lock.
     lock.fd_ = fabric::Descriptor(open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
     bool fresh = lock.fd_.valid();
-    if (!fresh) lock.fd_ = fabric::Descriptor(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    if (!fresh)
+        lock.fd_ = fabric::Descriptor(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
     if (!lock.fd_.valid()) return failed("lock file " + path);
     if (flock(lock.fd_.get(), LOCK_EX | LOCK_NB) != 0) {
         Result<std::string> holder = read_all(lock.fd_.get());

@@ -135,7 +135,7 @@ class Store final : public LinkEvents {
     std::mutex work_lock_;  // guards work_, stopping_
     std::condition_variable work_ready_;
     std::array<std::deque<Work>, 3> work_;  // by priority
-    std::mutex deadline_lock_;  // guards next_deadline_
+    std::mutex deadline_lock_;              // guards next_deadline_
     std::condition_variable deadline_changed_;
     uint64_t next_deadline_ = UINT64_MAX;
     bool stopping_ = false;

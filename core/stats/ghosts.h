@@ -37,7 +37,7 @@ class Ghosts {
 
   private:
     static constexpr uint64_t kReason = 15;
-    static constexpr uint64_t kFewest = 256;
+    static constexpr uint64_t kFewest = 4096;  // 32 KiB a namespace
     uint64_t place(uint64_t hash) const { return (hash >> 8) & (entries_.size() - 1); }
     std::vector<uint64_t> entries_;
 };

@@ -165,12 +165,15 @@ bool Writing::settle(Pending& pending, uint32_t item, Opening& opening, uint64_t
     }
 }
 
-uint32_t Writing::parent_of(const Request& request, uint32_t item, uint64_t version, uint64_t now) {
+uint32_t Writing::parent_of(const Pending& pending, uint32_t item, uint64_t version, uint64_t now) {
+    const Request& request = pending.request;
     if ((request.flags & WEFT_CHAIN) == 0 || (item == 0 && !request.has_parent)) return kNoSlot;
-    const Key& key = item == 0 ? request.parent : request.items[item - 1].key;
-    uint32_t parent = space_.find(key, version, now);
-    // In a list the block before is often just being opened.
-    return parent != kNoSlot ? parent : being_written(key, version);
+    // Most often the item before was published an instant ago.
+    bool just_now = item > 0 && request.verb == Verb::publish &&
+                    pending.reply.items[item - 1].value == 1 &&
+                    pending.reply.items[item - 1].status == 0;
+    if (just_now) return pending.reply.items[item - 1].slot;
+    return space_.find(item == 0 ? request.parent : request.items[item - 1].key, version, now);
 }
 
 /** Somebody writes it: WEFT_EHELD, or with WEFT_WAIT_WRITER not yet settled. */
@@ -204,7 +207,7 @@ bool Writing::settle_publish(Pending& pending, uint32_t item, Opening& opening, 
     block.version = opening.version;
     block.size = bytes;
     block.expiry = expiry(pending.request.ttl_s, now);
-    block.parent = parent_of(pending.request, item, opening.version, now);
+    block.parent = parent_of(pending, item, opening.version, now);
     block.checksums.push_back(wanted.checksum);
     if (!space_.publish(wanted.slot, block, old, now)) {
         out.status = -WEFT_EQUOTA;
@@ -243,7 +246,7 @@ bool Writing::settle_reserve(Pending& pending, uint32_t item, Opening& opening, 
             return true;
         }
         attempt = *started;
-        attempt->parent = parent_of(pending.request, item, opening.version, now);
+        attempt->parent = parent_of(pending, item, opening.version, now);
     }
     int32_t status = join(*attempt, pending, item, opening);
     if (status == -WEFT_EHELD) return held(pending, item);
@@ -453,8 +456,8 @@ void Writing::expire(uint64_t now) {
             pending.reply.status = -WEFT_ETIMEOUT;
             finish(waiter.pending);
         }
-        waiting_ -= std::erase_if(waiters,
-                                  [](const Waiter& waiter) { return waiter.pending->left == 0; });
+        waiting_ -=
+            std::erase_if(waiters, [](const Waiter& waiter) { return waiter.pending->left == 0; });
     }
     std::erase_if(waiters_, [](const auto& entry) { return entry.second.empty(); });
 }

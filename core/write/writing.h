@@ -51,7 +51,7 @@ class Ranges {
 class Writing {
   public:
     static constexpr uint32_t kChainMost = 0xfffff;  // as long as a chain can be
-    static constexpr uint32_t kQuarantineMax = 64;  // slots of one opening
+    static constexpr uint32_t kQuarantineMax = 64;   // slots of one opening
     static constexpr uint32_t kReservationsMax = 4096;
     static constexpr uint32_t kFollowingMax = 4096;
     static constexpr uint32_t kStockMax = 64;
@@ -165,7 +165,7 @@ class Writing {
     /** Those who wait for the key will look again, in `drain`. */
     void wake(const Key& key) { dirty_.push_back(key); }
     void drain(uint64_t now);
-    uint32_t parent_of(const Request& request, uint32_t item, uint64_t version, uint64_t now);
+    uint32_t parent_of(const Pending& pending, uint32_t item, uint64_t version, uint64_t now);
     uint64_t stock_limit(uint64_t bytes);
     void refill(Opening& opening, uint64_t bytes, uint32_t count, Reply& reply, uint64_t now);
 

@@ -26,11 +26,13 @@ namespace weft::fabric {
 namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20;
+constexpr size_t kPrefaultPiece = size_t{64} << 20;
 
 Failure failed(const std::string& what) { return {WEFT_ENOMEM, what + ": " + strerror(errno)}; }
 
 class SystemMemory : public Memory {
   public:
+    explicit SystemMemory(const Log* log) : log_(log) {}
     Result<SharedFile> create_data(uint64_t size, bool populate) override {
         return create("weft-data", size, populate, false);
     }
@@ -44,6 +46,9 @@ class SystemMemory : public Memory {
 
   private:
     Result<SharedFile> create(const char* name, uint64_t size, bool populate, bool index);
+    void prefault(const Mapping& mapping) const;
+
+    const Log* log_;  // where prefaulting says how far it is; nullptr: nowhere
 };
 
 Result<Descriptor> reopen(int fd, int mode) {
@@ -67,6 +72,17 @@ Status check_room(const std::string& what, uint64_t size) {
     return Nothing{};
 }
 
+/** Fills the page tables piece by piece, so that a large segment says how far it is. */
+void SystemMemory::prefault(const Mapping& mapping) const {
+    for (size_t at = 0; at < mapping.size(); at += kPrefaultPiece) {
+        size_t piece = std::min(kPrefaultPiece, mapping.size() - at);
+        madvise(mapping.address() + at, piece, MADV_POPULATE_WRITE);
+        if (log_ == nullptr || mapping.size() < 2 * kPrefaultPiece) continue;
+        log_->write(LogLevel::info, "prefaulting: " + std::to_string((at + piece) >> 20) + " of " +
+                                        std::to_string(mapping.size() >> 20) + " MiB");
+    }
+}
+
 Result<SharedFile> SystemMemory::create(const char* name, uint64_t size, bool populate,
                                         bool index) {
     Descriptor fd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
@@ -82,8 +98,9 @@ Result<SharedFile> SystemMemory::create(const char* name, uint64_t size, bool po
         return failed(what + ": fallocate");
     }
     SharedFile file;
-    Result<Mapping> mapping = map(fd, size, Access::write, populate);
+    Result<Mapping> mapping = map(fd, size, Access::write, false);
     if (!mapping) return mapping.failure();
+    if (populate) prefault(*mapping);
     file.mapping = std::move(*mapping);
     int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL | (index ? F_SEAL_FUTURE_WRITE : 0);
     if (fcntl(fd.get(), F_ADD_SEALS, seals) != 0) return failed(what + ": seals");
@@ -184,6 +201,8 @@ Result<uint64_t> file_size(const Descriptor& descriptor) {
     return static_cast<uint64_t>(status.st_size);
 }
 
-std::unique_ptr<Memory> system_memory() { return std::make_unique<SystemMemory>(); }
+std::unique_ptr<Memory> system_memory(const Log* log) {
+    return std::make_unique<SystemMemory>(log);
+}
 
 }  // namespace weft::fabric

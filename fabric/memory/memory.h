@@ -10,6 +10,7 @@
 #include <string>
 
 #include "core/base/result.h"
+#include "fabric/log/log.h"
 
 namespace weft::fabric {
 
@@ -77,7 +78,8 @@ class Memory {
                                 bool populate) = 0;
 };
 
-std::unique_ptr<Memory> system_memory();
+/** log: where long prefaulting says how far it is, or nullptr. */
+std::unique_ptr<Memory> system_memory(const Log* log = nullptr);
 
 /** The size of the file behind a descriptor that another process sent. */
 Result<uint64_t> file_size(const Descriptor& descriptor);
