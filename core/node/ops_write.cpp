@@ -161,6 +161,13 @@ bool OpRunner::save_batch(Operation& operation) {
 void OpRunner::published(Operation& operation, Reply&& reply) {
     if (reply.status < 0 && reply.items.empty())
         return fail(operation, -reply.status, reply.message);
+    bool joins = !reply.items.empty() && reply.items[0].status == -WEFT_EHELD &&
+                 reply.items[0].value == kJoins;
+    if (joins && !is_list(operation) && operation.pieces.size() == 1) {
+        operation.space->give_stock(operation.mapped.get(), operation.pieces[0]);
+        operation.pieces.clear();
+        return save_ranges(operation);
+    }
     for (uint32_t i = 0; i < reply.items.size() && i < operation.pieces.size(); i++) {
         const ReplyItem& item = reply.items[i];
         uint64_t size = size_of(operation, operation.next + i);

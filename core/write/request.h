@@ -53,6 +53,10 @@ struct Request {
     std::vector<RequestItem> items;
 };
 
+/** What a publish says, with WEFT_EHELD, of bytes that belong to a larger part which this writer has
+ * open: they are to be saved as a range of it. */
+constexpr uint64_t kJoins = 1;
+
 struct ReplyItem {
     int32_t status = 0;  // 0 or a negated code
     uint32_t slot = kNoSlot;

@@ -201,7 +201,14 @@ bool Writing::settle_publish(Pending& pending, uint32_t item, Opening& opening, 
         out.status = -WEFT_EEXISTS;
         return true;
     }
-    if (open_attempt(wanted.key, opening.version) != nullptr) return held(pending, item);
+    if (const Attempt* attempt = open_attempt(wanted.key, opening.version)) {
+        if (attempt->writer != opening.writer || bytes >= attempt->parts[0].size)
+            return held(pending, item);
+        // Its writer has reserved more than this: these are some of that part's bytes.
+        out.status = -WEFT_EHELD;
+        out.value = kJoins;
+        return true;
+    }
     Publication block;
     block.key = wanted.key;
     block.version = opening.version;

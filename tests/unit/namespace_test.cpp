@@ -259,6 +259,9 @@ TEST_CASE("a retired segment is punched when nothing holds it and every process 
     world.pass(2000);
     CHECK(space.slots().segment(id) != nullptr);  // b has not confirmed
     CHECK(world.memory.punched == 0);
+    uint32_t asked = b.process->drops;
+    world.cache.keep_only(b.session, b.opened.opening, {}, world.time);  // it was away
+    CHECK(b.process->drops == asked + 1);
     world.cache.confirm_drop(b.opened.opening, id, world.time);
     CHECK(space.slots().segment(id) == nullptr);
     CHECK(world.memory.punched == 1);

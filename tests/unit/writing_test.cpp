@@ -337,3 +337,27 @@ TEST_CASE("a slot named in a save that found the key taken is named in the answe
     publish.items[0].key = {7, 8};
     CHECK(a.now(publish).items[0].status == -WEFT_EINVAL);  // it is published: no longer stock
 }
+
+TEST_CASE("a save of less than its writer has reserved is told to join, one of all of it to wait") {
+    World world;
+    World::Client& a = world.open("part_bytes=0");
+    Reply held = a.now(reserve_of({kKey}, 0, 0, 2000));
+    auto publish = [&](uint64_t size) {
+        Request stock = request_of(Verb::stock, {Key{}}, 0, size);
+        stock.size = 1;
+        Request request = request_of(Verb::publish, {kKey}, 0, size);
+        request.items[0].slot = a.now(std::move(stock)).stock.at(0).slot;
+        return a.now(std::move(request)).items[0];
+    };
+    CHECK(publish(1000).status == -WEFT_EHELD);
+    CHECK(publish(1000).value == kJoins);
+    CHECK(publish(2000).status == -WEFT_EHELD);
+    CHECK(publish(2000).value == 0);
+    Reply low = a.now(range_of(kKey, 0, 1000));
+    Reply high = a.now(range_of(kKey, 1000, 1000));
+    CHECK(a.now(word_of(Verb::commit, low.handle)).detail == 0);
+    CHECK(a.now(word_of(Verb::commit, high.handle)).detail == 0);
+    CHECK_FALSE(a.sees(kKey));  // whoever holds the reservation may still write
+    CHECK(a.now(word_of(Verb::commit, held.handle)).detail == 1);
+    CHECK(a.sees(kKey));
+}
