@@ -13,7 +13,8 @@ namespace weft {
 void Cache::push_new_segments(Space& space) {
     std::set<uint32_t>& known = announced_[&space];
     for (auto& [id, segment] : space.space->slots().segments()) {
-        if (!known.insert(id).second) continue;
+        // What is on its way out is not announced again.
+        if (segment->retiring || !known.insert(id).second) continue;
         for (auto [opening, session] : space.openings) {
             if (!sessions_.at(session).process->push_segment(opening, *segment))
                 segment->waiting.insert(opening);
