@@ -152,7 +152,7 @@ suite unit 300 "$WEFT_BUILD/tests/unit/weft_unit"
 suite sim 900 "${call[@]}" in_ctest tests/sim
 suite abi 300 tests/abi/run.sh
 suite python 1200 "${call[@]}" python_package
-suite conformance 600 tests/conformance/run.sh
+suite conformance 1500 tests/conformance/run.sh
 suite command 600 tests/command/run.sh
 suite process 900 tests/process/run.sh
 suite examples 600 "${call[@]}" in_ctest examples
@@ -170,14 +170,14 @@ if [ $quick = no ]; then
     wanted "*-asan" && step build-asan 3600 "${call[@]}" build asan "${programs[@]}" examples/all
     export WEFT_BUILD=$PWD/build/asan
     suite unit-asan 600 "$WEFT_BUILD/tests/unit/weft_unit"
-    suite conformance-asan 900 tests/conformance/run.sh
+    suite conformance-asan 1800 tests/conformance/run.sh
     suite process-asan 1200 tests/process/run.sh
     suite examples-asan 900 "${call[@]}" in_ctest examples
 
     wanted "*-tsan" && step build-tsan 3600 "${call[@]}" build tsan "${programs[@]}"
     export WEFT_BUILD=$PWD/build/tsan
     suite unit-tsan 900 "$WEFT_BUILD/tests/unit/weft_unit"
-    suite conformance-tsan 1200 tests/conformance/run.sh
+    suite conformance-tsan 1800 tests/conformance/run.sh
     suite process-tsan 1800 tests/process/run.sh
 fi
 
