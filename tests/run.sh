@@ -125,7 +125,7 @@ make_venv() {
 }
 
 in_ctest() { # FOLDER: the programs that it registered in this build
-    ctest --test-dir "$WEFT_BUILD/$1" --output-on-failure --no-tests=error --timeout 300
+    ctest --test-dir "$WEFT_BUILD/$1" --output-on-failure --no-tests=error --timeout 600 -j "$(nproc)"
 }
 
 # A command without counts of its own is one test.
@@ -149,7 +149,7 @@ suite tidy 300 tests/tidy/run.sh
 wanted "!(tidy|*-asan|*-tsan)" && step build-release 3600 "${call[@]}" build release
 export WEFT_BUILD=$PWD/build/release
 suite unit 300 "$WEFT_BUILD/tests/unit/weft_unit"
-suite sim 900 "${call[@]}" in_ctest tests/sim
+suite sim 1500 "${call[@]}" in_ctest tests/sim
 suite abi 300 tests/abi/run.sh
 suite python 1200 "${call[@]}" python_package
 suite conformance 1500 tests/conformance/run.sh
