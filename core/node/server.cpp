@@ -200,9 +200,16 @@ class SpaceServer final : public rpc::Space::Server {
             if (loop.on_thread()) {
                 (*fulfiller)->fulfill(kj::mv(reply));
             } else {
-                auto kept =
-                    std::make_shared<Reply>(std::move(reply));  // std::function wants copies
-                loop.post([fulfiller, kept] { (*fulfiller)->fulfill(kj::mv(*kept)); });
+                // All that is of KJ goes over to the loop's thread, and ends there: what this thread
+                // still holds of it is empty. std::function wants copies.
+                struct Answer {
+                    kj::Own<kj::PromiseFulfiller<Reply>> fulfiller;
+                    Reply reply;
+                };
+                auto answer = std::make_shared<Answer>(kj::mv(*fulfiller), std::move(reply));
+                loop.post([answer = std::move(answer)] {
+                    answer->fulfiller->fulfill(kj::mv(answer->reply));
+                });
             }
         };
         process_->server.node.with([&](Cache& cache, uint64_t now) {
