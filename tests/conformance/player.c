@@ -15,7 +15,7 @@
 
 #include "weft.h"
 
-enum { kLine = 1 << 20, kItems = 4096, kText = 1 << 18 };
+enum { kLine = 1 << 20, kItems = 8192, kText = 1 << 18 };
 
 static char line[kLine];
 static char request[kLine];
