@@ -24,7 +24,8 @@ class Handles {
 
     /** 0: the table is full. */
     static uint64_t add(Kind kind, Store* store, Queue* queue);
-    /** Nobody enters any more; waits until `left` calls are inside. False: another call removes it. */
+    /** Nobody enters any more; waits until `left` calls are inside. False: another call removes it.
+     */
     static bool remove(uint64_t handle, uint32_t left);
     /** What was removed is there again. */
     static void put_back(uint64_t handle);

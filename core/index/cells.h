@@ -14,7 +14,8 @@ namespace weft {
 
 class Cells {
   public:
-    /** `first`: where generations begin, so that a handle of another page of cells fits none here. */
+    /** `first`: where generations begin, so that a handle of another page of cells fits none here.
+     */
     explicit Cells(ReaderPage* page, uint32_t first = 0) : page_(page) {
         for (std::atomic<uint64_t>& word : free_) word.store(UINT64_MAX, std::memory_order_relaxed);
         for (std::atomic<uint32_t>& generation : generation_)

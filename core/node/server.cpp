@@ -200,8 +200,8 @@ class SpaceServer final : public rpc::Space::Server {
             if (loop.on_thread()) {
                 (*fulfiller)->fulfill(kj::mv(reply));
             } else {
-                // All that is of KJ goes over to the loop's thread, and ends there: what this thread
-                // still holds of it is empty. std::function wants copies.
+                // All that is of KJ goes over to the loop's thread, and ends there: what this
+                // thread still holds of it is empty. std::function wants copies.
                 struct Answer {
                     kj::Own<kj::PromiseFulfiller<Reply>> fulfiller;
                     Reply reply;

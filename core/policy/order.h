@@ -26,7 +26,8 @@ struct SlotInfo {
     uint8_t state = 0;     // SlotState
     uint8_t list = 0;      // which list of its order
     uint16_t pins = 0;
-    uint32_t parent_life = 0;  // of `parent` when it was saved: a slot that has another one now is not it
+    uint32_t parent_life =
+        0;  // of `parent` when it was saved: a slot that has another one now is not it
 };
 static_assert(sizeof(SlotInfo) == 24);
 

@@ -10,7 +10,7 @@
 namespace weft {
 namespace {
 
-constexpr uint32_t kEvictBatch = 32;   // at most, and at most a 32nd of the class
+constexpr uint32_t kEvictBatch = 32;     // at most, and at most a 32nd of the class
 constexpr uint32_t kSweepSlots = 65536;  // looked at per sweep, four sweeps a second
 
 uint32_t tenths(uint64_t now) { return static_cast<uint32_t>(now / (fabric::kSecond / 10)); }
@@ -192,7 +192,8 @@ void Namespace::settle_limbo(uint64_t now) {
     limbo_.swap(held);
 }
 
-/** The slots in readers' pages right now, sorted: a hint for `evict`; settle_limbo is what proves. */
+/** The slots in readers' pages right now, sorted: a hint for `evict`; settle_limbo is what proves.
+ */
 std::vector<uint32_t> Namespace::viewed() const {
     std::vector<uint32_t> slots;
     for (const Attachment& attachment : attachments_) {

@@ -82,7 +82,8 @@ void Cache::move_segments(Space& space, uint64_t now) {
 }
 
 /** A class that cannot help itself gets a segment's memory from the class that holds the most.
- * True: it is on its way. What a view or a stopped process keeps for longer than a second is not. */
+ * True: it is on its way. What a view or a stopped process keeps for longer than a second is not.
+ */
 bool Cache::reclaim(Space& of, uint64_t bytes, uint64_t now) {
     uint64_t slot_bytes = slot_bytes_for(bytes);
     uint64_t quota = of.space->config().quota;

@@ -3,9 +3,9 @@
 //
 // Invariants: a slot's bytes belong to one segment for the segment's life; a slot header's place is
 // never used for anything else while the index lives, and its gen never repeats a value; a free
-// slot's gen is odd. A segment's id is never given again, so a process that still maps one by mistake
-// takes it for no other. What is taken from the Budget is given back when the segment's memory has been
-// punched. One thread (the node's lock).
+// slot's gen is odd. A segment's id is never given again, so a process that still maps one by
+// mistake takes it for no other. What is taken from the Budget is given back when the segment's
+// memory has been punched. One thread (the node's lock).
 #pragma once
 #include <map>
 #include <memory>
@@ -131,8 +131,9 @@ class Slots {
     uint64_t slots_max_ = 0;
     uint32_t next_slot_ = 0;
     uint32_t next_segment_ = 0;
-    std::map<uint32_t, uint32_t> free_ranges_;  // first -> count, of dropped segments; never adjacent
-    uint32_t headers_backed_ = 0;               // slots whose headers have memory, from the first on
+    std::map<uint32_t, uint32_t>
+        free_ranges_;              // first -> count, of dropped segments; never adjacent
+    uint32_t headers_backed_ = 0;  // slots whose headers have memory, from the first on
     std::map<uint64_t, SizeClass> classes_;
     std::map<uint32_t, std::unique_ptr<Segment>> segments_;
     SlotInfos infos_;

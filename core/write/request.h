@@ -53,8 +53,8 @@ struct Request {
     std::vector<RequestItem> items;
 };
 
-/** What a publish says, with WEFT_EHELD, of bytes that belong to a larger part which this writer has
- * open: they are to be saved as a range of it. */
+/** What a publish says, with WEFT_EHELD, of bytes that belong to a larger part which this writer
+ * has open: they are to be saved as a range of it. */
 constexpr uint64_t kJoins = 1;
 
 struct ReplyItem {

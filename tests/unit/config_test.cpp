@@ -1,5 +1,5 @@
-// What is stored with a namespace: parsing, the comparison at an open, the way to disk and back, and
-// the size classes.
+// What is stored with a namespace: parsing, the comparison at an open, the way to disk and back,
+// and the size classes.
 #include "core/space/config.h"
 
 #include <doctest/doctest.h>
@@ -48,8 +48,9 @@ TEST_CASE("an open that disagrees with what is stored names both values") {
 
 TEST_CASE("a namespace's options survive the way to disk and back") {
     NamespaceConfig config =
-        parsed("parts=3,part_bytes=1024/2048/100,dtype=\"bf16,x\",layout=\"a\\\"b\",layers=2,"
-               "quota=1GiB,policy=windowed,window=0.25,ttl_s=9,pin_s=8,write_s=7")
+        parsed(
+            "parts=3,part_bytes=1024/2048/100,dtype=\"bf16,x\",layout=\"a\\\"b\",layers=2,"
+            "quota=1GiB,policy=windowed,window=0.25,ttl_s=9,pin_s=8,write_s=7")
             .config;
     Result<NamespaceConfig> again = config_from_json(nlohmann::json::parse(to_json(config).dump()));
     REQUIRE(again.ok());

@@ -1,5 +1,5 @@
-// Memory for tests that need no second process: anonymous, sparse, and without descriptors. It counts
-// what was asked of it and can be told to fail.
+// Memory for tests that need no second process: anonymous, sparse, and without descriptors. It
+// counts what was asked of it and can be told to fail.
 //
 // Invariants: nothing here can be mapped by another process, so `map` always fails.
 #pragma once

@@ -48,7 +48,8 @@ TEST_CASE("a queue takes as many ops as it is deep, and 64 cancels more") {
     CHECK(queue.take(op_of(WEFT_OP_CANCEL, 9)) != nullptr);
 }
 
-TEST_CASE("events come in the order in which ops ended, each once, however few are reaped at a time") {
+TEST_CASE(
+    "events come in the order in which ops ended, each once, however few are reaped at a time") {
     Queue queue(8, 0, 1);
     for (uint64_t round = 0; round < 50; round++) {
         std::vector<Operation*> taken;
@@ -85,7 +86,8 @@ TEST_CASE("the descriptor is readable exactly while there are events") {
     CHECK(readable(fd));
 }
 
-TEST_CASE("a closing queue takes nothing, gives out what is left, and then says that it is closed") {
+TEST_CASE(
+    "a closing queue takes nothing, gives out what is left, and then says that it is closed") {
     Queue queue(4, 0, 1);
     Operation* left = queue.take(op_of(WEFT_OP_LOAD, 1));
     CHECK(queue.close() == 1);

@@ -19,8 +19,8 @@ class Index {
     explicit Index(uint64_t slots) {
         uint64_t buckets = slots / 4 + 64;
         uint64_t table_bytes = (buckets * sizeof(Bucket) + 4095) & ~uint64_t{4095};
-        file = std::move(*memory.create_index(kIndexPage + 2 * table_bytes +
-                                              slots * sizeof(SlotHeader)));
+        file = std::move(
+            *memory.create_index(kIndexPage + 2 * table_bytes + slots * sizeof(SlotHeader)));
         IndexHeader& header = *reinterpret_cast<IndexHeader*>(file.mapping.address());
         header.buckets.store_relaxed(kIndexPage);
         header.overflow.store_relaxed(kIndexPage + table_bytes);
@@ -28,8 +28,8 @@ class Index {
         header.slots_max.store_relaxed(slots);
         header.buckets_max.store_relaxed(buckets);
         header.serve_until.store_relaxed(UINT64_MAX);
-        headers = reinterpret_cast<SlotHeader*>(file.mapping.address() + kIndexPage +
-                                                2 * table_bytes);
+        headers =
+            reinterpret_cast<SlotHeader*>(file.mapping.address() + kIndexPage + 2 * table_bytes);
         table = Table(file.mapping.address(), [this](uint64_t, uint64_t) { return !full; });
         table.hash_of = [this](uint32_t slot) {
             return hash_key(
@@ -52,8 +52,7 @@ class Index {
     /** As another process would look. */
     uint32_t look(Key key) const {
         Found found;
-        Look result =
-            IndexReader(file.mapping.address()).look(key, hash_key(key), 0, 1, found);
+        Look result = IndexReader(file.mapping.address()).look(key, hash_key(key), 0, 1, found);
         REQUIRE(result != Look::ask);
         return result == Look::hit ? found.slot : kNoSlot;
     }

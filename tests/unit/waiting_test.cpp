@@ -1,7 +1,6 @@
-// Those who wait: claims and who takes them over, followers and the attempt that they follow, room that
-// does not come.
+// Those who wait: claims and who takes them over, followers and the attempt that they follow, room
+// that does not come.
 #include "core/write/writing.h"
-
 #include "tests/unit/world.h"
 
 using namespace weft;
@@ -131,7 +130,8 @@ TEST_CASE("whoever waits longer than its time is told so, once") {
     CHECK(waits->times == 1);
 }
 
-TEST_CASE("a follower gets bytes as they become final and the end of the attempt that it followed") {
+TEST_CASE(
+    "a follower gets bytes as they become final and the end of the attempt that it followed") {
     World world;
     World::Client& writer = world.open(kOnePart);
     World::Client& reader = world.open(kOnePart);
@@ -169,7 +169,8 @@ TEST_CASE("a second attempt under the same key is not taken for the one that was
     Reply end = reader.now(follow_of(Verb::wait, k1, 0, 0));
     CHECK(end.items[0].status == -WEFT_EMISS);
     CHECK(end.items[0].value == WEFT_MISS_PARTIAL);
-    CHECK(reader.now(follow_of(Verb::wait, k1, 0, 0)).items[0].status == 0);  // anew, from its begin
+    CHECK(reader.now(follow_of(Verb::wait, k1, 0, 0)).items[0].status ==
+          0);  // anew, from its begin
 }
 
 TEST_CASE("a follower whose writer gives up is told that it is partial") {

@@ -1,5 +1,5 @@
-// A node's cache without a machine: fake memory, processes that answer at once (or not), a clock that
-// the test moves. What a test asks is answered when it looks.
+// A node's cache without a machine: fake memory, processes that answer at once (or not), a clock
+// that the test moves. What a test asks is answered when it looks.
 //
 // Invariants: time moves only by `pass`; every request's answers are counted, so that a second one
 // would be seen.
@@ -64,7 +64,9 @@ class World {
             REQUIRE(answered->times == 1);
             return answered->reply;
         }
-        void close() { REQUIRE(world->cache.close_opening(session, opened.opening, world->time).ok()); }
+        void close() {
+            REQUIRE(world->cache.close_opening(session, opened.opening, world->time).ok());
+        }
         void die() { world->cache.end_session(session, world->time), world->deliver(); }
         std::byte* address(const ReplyItem& item) {
             return opened.space->slots().address(item.slot);
@@ -94,8 +96,8 @@ class World {
         memset(static_cast<void*>(client.page.get()), 0, sizeof(ReaderPage));
         client.cells = std::make_unique<Cells>(client.page.get());
         client.session = *cache.begin_session(*client.process, std::move(grants), 0);
-        Result<Opened> opened = cache.open_namespace(client.session, name, options,
-                                                     client.page.get(), 0, time);
+        Result<Opened> opened =
+            cache.open_namespace(client.session, name, options, client.page.get(), 0, time);
         REQUIRE_MESSAGE(opened.ok(), (opened.ok() ? "" : opened.failure().message));
         client.opened = *opened;
         return client;
@@ -125,12 +127,13 @@ class World {
 inline AnsweredPtr World::Client::ask(Request request) {
     auto answered = std::make_shared<Answered>();
     if (request.deadline == 0) request.deadline = world->time + 10 * fabric::kSecond;
-    world->cache.run(session, opened.opening, std::move(request),
-                     [answered](Reply&& reply) {
-                         answered->times++;
-                         answered->reply = std::move(reply);
-                     },
-                     world->time);
+    world->cache.run(
+        session, opened.opening, std::move(request),
+        [answered](Reply&& reply) {
+            answered->times++;
+            answered->reply = std::move(reply);
+        },
+        world->time);
     world->deliver();
     return answered;
 }
@@ -156,7 +159,8 @@ inline Request word_of(Verb verb, uint64_t reservation) {
     request.number = reservation;
     return request;
 }
-/** Saves a whole block of one part through the stock, as a client does; returns the item's status. */
+/** Saves a whole block of one part through the stock, as a client does; returns the item's status.
+ */
 inline int32_t save(World::Client& client, Key key, uint32_t flags = 0, uint64_t size = 4096,
                     uint32_t ttl_s = 0) {
     std::vector<ReplyItem>& stock = client.stock[slot_bytes_for(size)];

@@ -1,5 +1,5 @@
-// How blocks come to be (protocols 4), asked of a cache without a machine: attempts, parts, whose word
-// frees a slot, and the end of it all by time or death.
+// How blocks come to be (protocols 4), asked of a cache without a machine: attempts, parts, whose
+// word frees a slot, and the end of it all by time or death.
 #include "core/write/writing.h"
 
 #include "tests/unit/world.h"
