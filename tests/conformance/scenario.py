@@ -58,7 +58,8 @@ def parse_step(text: str, line: int) -> Step:
     expected = dict(word.split("=", 1) for word in right)
     if left[0] not in PLAIN:
         expected.setdefault("code", "0")
-    # A node that gets no processor for a second serves nothing for a moment: what looks, looks again.
+    # A node that gets no processor for a second serves nothing for a moment: what looks,
+    # looks again.
     counts = expected.get("code") == "0" and expected.get("value", "0") != "0"
     again = again or (counts and left[0] in ("match_now", "view_now"))
     return Step(line, left[0], plain, given, expected, again, fork)
