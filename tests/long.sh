@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What takes hours, for nights and before a release:
 #   tests/long.sh [HOURS]     4 where none is said
-# First all of tests/run.sh. Then every expectation of the conformance list is turned into its contrary, which each language must
+# First all of tests/run.sh, and clang-tidy. Then every expectation of the conformance list is turned into its contrary, which each language must
 # notice; the whole benchmark runs; and until the time is over real processes are killed and stopped under load, in the release, the
 # asan and the tsan build by turns. Each round ends with its counts; the first that fails ends the run with status 1 and its log.
 set -uo pipefail
@@ -29,6 +29,7 @@ run() { # NAME COMMAND...
 
 tests/run.sh || exit 1
 export PATH=$PWD/build/venv/bin:$PATH
+run lint tests/tidy/lint.sh
 run flip-all tests/conformance/run.sh --flip all
 run bench tests/bench/run.sh
 round=0

@@ -158,8 +158,10 @@ suite process 900 tests/process/run.sh
 suite examples 600 "${call[@]}" in_ctest examples
 suite readme 600 tests/readme/run.sh
 
+# For hours, and by its name: tests/long.sh.
+[ ${#chosen[@]} = 0 ] || suite lint 1800 tests/tidy/lint.sh
+
 if [ $quick = no ]; then
-    suite lint 1200 tests/tidy/lint.sh
     suite quickstart 1500 "${call[@]}" once examples/quickstart.sh
     suite bench 900 "${call[@]}" once tests/bench/run.sh --quick
 
