@@ -104,7 +104,8 @@ extern "C" {
 #define WEFT_PIN 0x20         /* MATCH: keep what was counted loadable by every rank, until weft_release or ttl_s (<= pin_s) */
 #define WEFT_WAIT_WRITER 0x40 /* SAVE, RESERVE, LOAD, VIEW: wait for whoever writes it instead of WEFT_EHELD or a miss */
 /* LOAD, VIEW, WAIT: do with a block not yet published, as soon as the bytes asked for are final (VIEW: it is opened). If its
- * writer gives up, ops end with WEFT_MISS_PARTIAL: drop what was read. MATCH: count blocks being written too. */
+ * writer gives up, ops end with WEFT_MISS_PARTIAL: drop what was read. A process follows a block once at a time.
+ * MATCH: count blocks being written too. */
 #define WEFT_FOLLOW 0x80
 /* WAIT, on a block or a CHAIN: the first block that is not there and that nobody writes or claims, and the items after it,
  * become this process's claim: WEFT_EMISS and the claim. Compute them, the others wait. It ends block by block as they are
