@@ -121,7 +121,7 @@ build() { # PRESET [TARGET...]
 # The tools and the packages that Python tests use, and where they find them.
 make_venv() {
     [ -x build/venv/bin/python ] || python3 -m venv build/venv || return 1
-    build/venv/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+    build/venv/bin/pip install --quiet --no-compile --disable-pip-version-check -r tests/requirements.txt
 }
 
 in_ctest() { # FOLDER: the programs that it registered in this build
