@@ -154,7 +154,7 @@ class Store {
     /** Why an op failed: the story that the store has kept of it as JSON, else the code's name and
      * a miss's reason. */
     std::string story(const weft_event& event) const {
-        const std::string name = weft_code_name(event.status);
+        std::string name = weft_code_name(event.status);
         if (event.status >= 0 || event.status == -WEFT_ERANGE) return name;
         if (event.status == -WEFT_EMISS) return name + ": " + miss_reason(event.detail);
         if (event.handle == 0) return name;
@@ -381,7 +381,8 @@ class Reservation {
     ~Reservation() {
         try {
             if (handle_ != 0) abort();
-        } catch (const std::exception&) { /* The queue is gone, and with it what was reserved. */
+        } catch (const std::exception&) {
+            handle_ = 0; /* The queue is gone, and with it what was reserved. */
         }
     }
 

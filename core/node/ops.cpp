@@ -434,6 +434,7 @@ void OpRunner::finish(Operation& operation) {
     operation.located.clear();
     operation.pieces.clear();
     operation.uses.clear();
+    operation.corrupt.clear();
     uint64_t state = operation.state.load(std::memory_order_relaxed);
     operation.state.store(with_stage(state + (uint64_t{1} << kStageBits), Stage::idle),
                           std::memory_order_release);

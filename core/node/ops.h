@@ -72,6 +72,8 @@ class OpRunner {
     bool read_located(Operation& operation, uint32_t item, const ReplyItem& where);
     int32_t copy_out(Operation& operation, uint32_t item, const Found& found, bool tentative,
                      uint64_t& moved);
+    void drop_corrupt(Operation& operation);
+    void corrupt_dropped(Operation& operation, Reply&& reply);
     void tell_corrupt(Operation& operation, uint32_t item) const;
     void take_view(Operation& operation, uint32_t item, uint32_t cell, const Found& found);
     void located(Operation& operation, Reply&& reply);

@@ -43,8 +43,23 @@ void OpRunner::load_or_view(Operation& operation) {
         operation.next++;
     }
     tell_uses(operation);
+    if (!operation.corrupt.empty()) return drop_corrupt(operation);
     finish(operation);
 }
+
+/** The event of a block that did not match comes when the block is gone: nobody reads it after
+ * that. */
+void OpRunner::drop_corrupt(Operation& operation) {
+    Request request;
+    request.verb = Verb::remove;
+    request.deadline = operation.deadline;
+    for (uint32_t item : operation.corrupt) {
+        request.items.push_back({key_of(operation, item), 0, kNoSlot, 0});
+    }
+    ask(operation, std::move(request), &OpRunner::corrupt_dropped);
+}
+
+void OpRunner::corrupt_dropped(Operation& operation, Reply&&) { finish(operation); }
 
 /** A list is one request: its blocks are used deepest first, root last. */
 void OpRunner::tell_uses(Operation& operation) {
@@ -148,6 +163,7 @@ bool OpRunner::read_located(Operation& operation, uint32_t item, const ReplyItem
 }
 
 void OpRunner::tell_corrupt(Operation& operation, uint32_t item) const {
+    operation.corrupt.push_back(item);
     char words[120];
     Key key = key_of(operation, item);
     snprintf(words, sizeof words, "key %016llx%016llx, part %u: the checksum does not match",
@@ -184,8 +200,6 @@ int32_t OpRunner::copy_out(Operation& operation, uint32_t item, const Found& fou
         uint64_t checksum = mapped.reader().checksum(found.slot, op.part, mapped.config().parts);
         if (checksum == 0) return -WEFT_ENOTSUP;
         if (fabric::hash(to, bytes, 0) != checksum) {
-            Request request = request_for(operation, Verb::remove, item, 1);
-            store_.link_->run(operation.mapped, std::move(request), [](Reply&&) {});
             tell_corrupt(operation, item);
             return -WEFT_ECORRUPT;
         }
@@ -213,9 +227,6 @@ void OpRunner::take_view(Operation& operation, uint32_t item, uint32_t cell, con
             mapped.cells().give(cell);
             if (checksum != 0) tell_corrupt(operation, item);
             item_done(operation, item, checksum == 0 ? -WEFT_ENOTSUP : -WEFT_ECORRUPT, 0);
-            if (checksum != 0)
-                store_.link_->run(operation.mapped, request_for(operation, Verb::remove, item, 1),
-                                  [](Reply&&) {});
             return;
         }
     }

@@ -61,6 +61,7 @@ struct Operation {
     uint64_t reservation = 0;       // of a SAVE of ranges, under way
     std::vector<ReplyItem> pieces;  // where these ranges go
     std::vector<Use> uses;          // blocks read: told at the end
+    std::vector<uint32_t> corrupt;  // items whose checksum did not match: to be dropped
     weft_item single{};             // the item of an op that is no list
 };
 
