@@ -214,3 +214,20 @@ def test_any_op_by_its_number(ns: weft.Namespace) -> None:
     assert (event.value, event.detail) == (1, low.WEFT_MISS_ABSENT)
     assert items["size"][0] == 6
     assert ns.op(63).status == -low.WEFT_EINVAL
+
+
+def test_an_array_of_other_rows_than_keys_is_refused() -> None:
+    with weft.Store(memory="16MiB") as store, store.namespace("a/b", part_bytes=0) as space:
+        keys = weft.keys(range(64), block_tokens=16)
+        with pytest.raises(weft.InvalidError, match="3 rows"):
+            space.save_list(keys, np.zeros((3, 100), np.uint8))
+        assert space.match(keys) == 0
+
+
+def test_what_is_no_buffer_is_named() -> None:
+    with (
+        weft.Store(memory="16MiB") as store,
+        store.namespace("a/b", part_bytes=0) as space,
+        pytest.raises(TypeError, match="not list"),
+    ):
+        space.save("k", [1, 2, 3])  # type: ignore[arg-type]

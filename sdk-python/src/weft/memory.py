@@ -35,12 +35,16 @@ def as_bytes(buffer: Memory, *, writable: bool = False) -> Bytes:
     """`buffer` as one row of bytes, not copied. Anything contiguous by the buffer protocol, or on
     the CPU by DLPack.
 
-    Errors: ValueError where it is not contiguous, or not writable and must be.
+    Errors: ValueError where it is not contiguous, or not writable and must be; TypeError where it
+    is no buffer.
     """
     if not isinstance(buffer, np.ndarray):
         try:
             found: Bytes = np.frombuffer(buffer, np.uint8)  # type: ignore[arg-type]
         except TypeError:
+            if not hasattr(buffer, "__dlpack__"):
+                kind = type(buffer).__name__
+                raise TypeError(f"a buffer is needed (bytes, array, DLPack), not {kind}") from None
             found = as_bytes(np.from_dlpack(buffer))  # type: ignore[arg-type]
     elif not buffer.flags.c_contiguous:
         raise ValueError(

@@ -137,6 +137,11 @@ class Ops:
             return items, rows
         whole = as_bytes(buffers, writable=writable)  # type: ignore[arg-type]
         row = len(whole) // count if count else 0
+        shape = np.shape(buffers) if isinstance(buffers, np.ndarray) else ()
+        if len(shape) > 1 and shape[0] != count:
+            raise failure(
+                low.WEFT_EINVAL, f"an array of {shape[0]} rows (shape {shape}) for {count} keys"
+            )
         if row * count != len(whole):
             raise failure(
                 low.WEFT_EINVAL, f"a buffer of {len(whole)} bytes is not {count} equal rows"
