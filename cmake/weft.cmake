@@ -3,6 +3,13 @@ function(weft_warnings target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wconversion -Werror)
 endfunction()
 
+# A C program is linked by the C++ compiler where a sanitizer is on: the library then wants the sanitizer's C++ runtime.
+function(weft_c_program target)
+  if(WEFT_SANITIZE)
+    set_target_properties(${target} PROPERTIES LINKER_LANGUAGE CXX)
+  endif()
+endfunction()
+
 if(WEFT_SANITIZE)
   add_compile_options(-fsanitize=${WEFT_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${WEFT_SANITIZE})
