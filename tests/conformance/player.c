@@ -41,12 +41,22 @@ static uint32_t number32(const char* name) { return (uint32_t)number(name); }
 
 static void* pointer(const char* name) { return (void*)(uintptr_t)number(name); }
 
+/* What a request's words take, until the next request. */
+static void* taken[16];
+static size_t taken_count;
+
+static void drop_words(void) {
+    while (taken_count > 0) free(taken[--taken_count]);
+}
+
 /* The text of NAME= from hexadecimal into memory of its own; NULL where it is not said. */
 static uint8_t* bytes(const char* name, uint64_t* size) {
     const char* at = find(name);
     *size = 0;
     if (at == NULL) return NULL;
     uint8_t* out = calloc(strlen(at) / 2 + 1, 1);
+    if (out == NULL || taken_count == sizeof taken / sizeof *taken) exit(3);
+    taken[taken_count++] = out;
     for (unsigned value; *at > ' ' && sscanf(at, "%2x", &value) == 1; at += 2)
         out[(*size)++] = (uint8_t)value;
     return out;
@@ -356,6 +366,7 @@ int main(void) {
         char verb[32];
         if (sscanf(request, "%31s", verb) != 1) return 2;
         answer(verb);
+        drop_words();
         printf("\n");
         fflush(stdout);
     }
