@@ -167,7 +167,7 @@ if [ $quick = no ]; then
 
     export ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1
     export UBSAN_OPTIONS=print_stacktrace=1
-    export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
+    export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:suppressions=$PWD/tests/tsan.supp
     programs=(weft_command weft_unit conformance_c conformance_cpp process_worker)
     wanted "*-asan" && step build-asan 3600 "${call[@]}" build asan "${programs[@]}" examples/all
     export WEFT_BUILD=$PWD/build/asan
