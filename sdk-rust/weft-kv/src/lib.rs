@@ -1,0 +1,22 @@
+#![doc = include_str!("../README.md")]
+
+mod call;
+mod error;
+mod holds;
+mod keys;
+mod namespace;
+mod queue;
+mod reactor;
+mod store;
+mod views;
+
+pub use call::{Call, Follows, Reuse, Running};
+pub use error::{Error, MissReason, Result};
+pub use holds::{Claim, Found, Reservation};
+pub use keys::{keys, keys_from, Key, Keys};
+pub use namespace::{Namespace, Rows};
+pub use queue::Queue;
+pub use store::{version, Store};
+pub use views::{Following, View, Views};
+/// The C ABI itself.
+pub use weft_sys as sys;
