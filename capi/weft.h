@@ -104,7 +104,8 @@ extern "C" {
 #define WEFT_PIN 0x20         /* MATCH: keep what was counted loadable by every rank, until weft_release or ttl_s (<= pin_s) */
 #define WEFT_WAIT_WRITER 0x40 /* SAVE, RESERVE, LOAD, VIEW: wait for whoever writes it instead of WEFT_EHELD or a miss */
 /* LOAD, VIEW, WAIT: do with a block not yet published, as soon as the bytes asked for are final (VIEW: it is opened). If its
- * writer gives up, ops end with WEFT_MISS_PARTIAL: drop what was read. A process follows a block once at a time.
+ * writer gives up, ops end with WEFT_MISS_PARTIAL: drop what was read. Several followers of a process that may follow one block
+ * at a time each have a number of their own choice in ttl_s: bytes of two writers never reach one follower.
  * MATCH: count blocks being written too. */
 #define WEFT_FOLLOW 0x80
 /* WAIT, on a block or a CHAIN: the first block that is not there and that nobody writes or claims, and the items after it,
@@ -142,7 +143,8 @@ typedef struct weft_op {
     uint32_t start;
     uint32_t space;
     uint32_t region;
-    /** 0: the store's. ttl_s: SAVE, COMMIT, TOUCH: until the block expires; PIN, CLAIM: how long; 0: the namespace's. */
+    /** 0: the store's. ttl_s: SAVE, COMMIT, TOUCH: until the block expires; PIN, CLAIM: how long; 0: the namespace's. FOLLOW:
+     * the follower's number. */
     uint32_t timeout_ms;
     uint32_t ttl_s;
     uint32_t flags;

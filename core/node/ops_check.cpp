@@ -89,6 +89,8 @@ uint32_t wrong_field(const weft_op& op) {
         fields &= ~static_cast<uint32_t>(kTtl | (list ? 0 : kOffset));
     if (op.kind == WEFT_OP_MATCH && (op.flags & WEFT_PIN) == 0)
         fields &= ~static_cast<uint32_t>(kTtl);
+    // There it is the follower's number.
+    if (op.kind != WEFT_OP_MATCH && (op.flags & WEFT_FOLLOW) != 0) fields |= kTtl;
     if (op.key_hi != 0 && (fields & kKey) == 0) return place(offsetof(weft_op, key_hi));
     if (op.key_lo != 0 && (fields & kKey) == 0) return place(offsetof(weft_op, key_lo));
     if (op.offset != 0 && (fields & kOffset) == 0) return place(offsetof(weft_op, offset));

@@ -43,9 +43,9 @@ struct Request {
     uint32_t part = 0;
     uint64_t start = 0;
     uint64_t size = 0;
-    uint64_t number = 0;    // reservation, version or claim
-    uint64_t deadline = 0;  // CLOCK_BOOTTIME ns
-    uint32_t ttl_s = 0;
+    uint64_t number = 0;      // reservation, version or claim
+    uint64_t deadline = 0;    // CLOCK_BOOTTIME ns
+    uint32_t ttl_s = 0;       // with WEFT_FOLLOW the follower's number
     bool user = false;        // reserve: the caller writes in place
     bool view = false;        // locate: for a VIEW, which opens a followed block at once
     bool has_parent = false;  // CHAIN: the block before items[0]

@@ -299,12 +299,12 @@ bool Writing::settle_locate(Pending& pending, uint32_t item, Opening& opening, u
         uint64_t end =
             wanted.size == 0 ? part.size : std::min(part.size, request.start + wanted.size);
         if (!request.view && part.final.prefix() < end) return false;
-        if (opening.following.size() >= kFollowingMax && opening.following.count(wanted.key) == 0) {
-            pending.reply.items[item].status = -WEFT_EQUOTA;
-            return true;
-        }
         describe(attempt->slot, part.size, pending.reply.items[item]);
-        opening.following[wanted.key] = {attempt->id, attempt->slot, pending.reply.items[item].gen};
+        if (!start_following(request, *attempt, pending.reply.items[item].gen, opening)) {
+            pending.reply.items[item] = ReplyItem{.status = -WEFT_EQUOTA};
+            pending.reply.message =
+                std::to_string(kFollowingMax) + " blocks being written are the most to follow";
+        }
         return true;
     }
     if ((request.flags & WEFT_WAIT_WRITER) != 0) return false;
@@ -313,12 +313,37 @@ bool Writing::settle_locate(Pending& pending, uint32_t item, Opening& opening, u
     return true;
 }
 
-/** What the opening was shown of the block belongs to one attempt: neither the bytes nor the end of
+/** False: as many attempts are open and followed as there may be. */
+bool Writing::start_following(const Request& request, const Attempt& attempt, uint64_t gen,
+                              Opening& opening) const {
+    if (opening.following.size() >= kFollowingMax) {
+        // Followers that never came back for the end. The older half goes at once, so that this
+        // is rare: who comes back after thousands of others ended is not told of the change.
+        std::vector<uint64_t> ended;
+        for (const auto& [who, shown] : opening.following) {
+            auto found = attempts_.find(shown.attempt);
+            if (found == attempts_.end() || found->second.ended != 0)
+                ended.push_back(shown.attempt);
+        }
+        if (ended.empty()) return false;
+        auto middle = ended.begin() + static_cast<ptrdiff_t>(ended.size() / 2);
+        std::nth_element(ended.begin(), middle, ended.end());
+        std::erase_if(opening.following, [&](const auto& entry) {
+            auto found = attempts_.find(entry.second.attempt);
+            bool over = found == attempts_.end() || found->second.ended != 0;
+            return over && entry.second.attempt <= *middle;
+        });
+    }
+    opening.following[{attempt.key, request.ttl_s}] = {attempt.id, attempt.slot, gen};
+    return true;
+}
+
+/** What a follower was shown of the block belongs to one attempt: neither the bytes nor the end of
  * another one may be taken for its own. False once, and then it is forgotten: the caller drops what
  * it read. */
 bool Writing::follows(const Request& request, const Key& key, Opening& opening, uint32_t slot,
                       const Attempt* attempt) {
-    auto found = opening.following.find(key);
+    auto found = opening.following.find({key, request.ttl_s});
     if ((request.flags & WEFT_FOLLOW) == 0 || found == opening.following.end()) return true;
     const Opening::Followed& shown = found->second;
     if (attempt != nullptr && attempt->id == shown.attempt) return true;

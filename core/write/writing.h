@@ -10,7 +10,6 @@
 #pragma once
 #include <map>
 #include <set>
-#include <unordered_map>
 
 #include "core/space/namespace.h"
 #include "core/write/request.h"
@@ -25,13 +24,13 @@ struct Opening {
     std::string writer;
     std::set<uint32_t> stock;
     uint32_t quarantined = 0;  // slots that wait for this opening's word
-    /** What it was shown of a block before it was published. */
+    /** What one of its followers was shown of a block before it was published. */
     struct Followed {
         uint64_t attempt = 0;
         uint32_t slot = 0;
         uint64_t gen = 0;
     };
-    std::unordered_map<Key, Followed, KeyHash> following;
+    std::map<std::pair<Key, uint32_t>, Followed> following;  // by key and the follower's number
 };
 
 /** [begin, end) ranges, merged. */
@@ -53,7 +52,7 @@ class Writing {
     static constexpr uint32_t kChainMost = 0xfffff;  // as long as a chain can be
     static constexpr uint32_t kQuarantineMax = 64;   // slots of one opening
     static constexpr uint32_t kReservationsMax = 4096;
-    static constexpr uint32_t kFollowingMax = 4096;
+    static constexpr uint32_t kFollowingMax = 4096;  // blocks that one opening follows
     static constexpr uint32_t kStockMax = 64;
     static constexpr uint32_t kClaimsMax = 65536;
     static constexpr uint32_t kClaimedMax = 4 << 20;  // keys of all claims
@@ -87,9 +86,11 @@ class Writing {
     void expire(uint64_t now);
     /** Everything that an opening held: its process is dead, or gave it back. */
     void end_opening(Opening& opening, uint64_t now);
-    /** After a reconnect: ends the reservations that the process no longer knows, and what its lost
-     * connection still waited for: a grant would reach nobody. */
-    void keep_only(Opening& opening, const std::set<uint64_t>& reservations, uint64_t now);
+    /** After a reconnect: ends the reservations that the process no longer knows, takes back the
+     * stock slots that it no longer fills, and ends what its lost connection still waited for: a
+     * grant would reach nobody. */
+    void keep_only(Opening& opening, const std::set<uint64_t>& reservations,
+                   const std::set<uint32_t>& stock, uint64_t now);
 
     void add_opening(Opening& opening) { openings_[opening.id] = &opening; }
     /** The writer of a key right now: its open attempt's slot, or kNoSlot. */
@@ -152,6 +153,8 @@ class Writing {
     bool settle_stock(Pending& pending, Opening& opening, uint64_t now, Key& wait_for);
     bool follows(const Request& request, const Key& key, Opening& opening, uint32_t slot,
                  const Attempt* attempt);
+    bool start_following(const Request& request, const Attempt& attempt, uint64_t gen,
+                         Opening& opening) const;
     bool settle_publish(Pending& pending, uint32_t item, Opening& opening, uint64_t now);
     bool settle_reserve(Pending& pending, uint32_t item, Opening& opening, uint64_t now,
                         Key& wait_for);

@@ -16,8 +16,9 @@ Request claim_of(std::initializer_list<Key> keys) {
     return request_of(Verb::wait, keys, WEFT_CLAIM | WEFT_LIST | WEFT_CHAIN);
 }
 Request claims_released(uint64_t id) { return request_of(Verb::release, {Key{0, id}}); }
-Request follow_of(Verb verb, Key key, uint64_t start, uint64_t size) {
+Request follow_of(Verb verb, Key key, uint64_t start, uint64_t size, uint32_t follower = 0) {
     Request request = request_of(verb, {key}, WEFT_FOLLOW, size);
+    request.ttl_s = follower;
     request.start = start;
     return request;
 }
@@ -171,6 +172,46 @@ TEST_CASE("a second attempt under the same key is not taken for the one that was
     CHECK(end.items[0].value == WEFT_MISS_PARTIAL);
     CHECK(reader.now(follow_of(Verb::wait, k1, 0, 0)).items[0].status ==
           0);  // anew, from its begin
+}
+
+TEST_CASE("each follower of a process is told by itself that another writer came") {
+    World world;
+    World::Client& writer = world.open(kOnePart);
+    World::Client& reader = world.open(kOnePart);
+    Reply first = writer.now(reserve_of({k1}));
+    writer.now(more_of(first.handle, 2048));
+    for (uint32_t follower : {7u, 8u})
+        REQUIRE(reader.now(follow_of(Verb::locate, k1, 0, 2048, follower)).items[0].status == 0);
+    writer.now(word_of(Verb::abort, first.handle));
+    Reply second = writer.now(reserve_of({k1}));
+    writer.now(more_of(second.handle, 4096));
+    for (uint32_t follower : {7u, 8u}) {
+        // The rest of what it began to read is of another writer.
+        ReplyItem rest = reader.now(follow_of(Verb::locate, k1, 2048, 2048, follower)).items[0];
+        CHECK(rest.status == -WEFT_EMISS);
+        CHECK(rest.value == WEFT_MISS_PARTIAL);
+        CHECK(reader.now(follow_of(Verb::locate, k1, 0, 4096, follower)).items[0].status == 0);
+    }
+}
+
+TEST_CASE("followers that never came back for the end keep nobody from following") {
+    World world;
+    World::Client& writer = world.open(kOnePart);
+    World::Client& reader = world.open(kOnePart);
+    Reply open = writer.now(reserve_of({k1}));
+    writer.now(more_of(open.handle, 1024));
+    CHECK(reader.now(follow_of(Verb::locate, k1, 0, 1024)).items[0].status == 0);
+    for (uint64_t i = 0; i < Writing::kFollowingMax + 100; i++) {
+        Reply held = writer.now(reserve_of({Key{9, i}}));
+        writer.now(more_of(held.handle, 1024));
+        REQUIRE(reader.now(follow_of(Verb::locate, Key{9, i}, 0, 1024)).items[0].status == 0);
+        writer.now(word_of(Verb::abort, held.handle));
+    }
+    // One whose writer still writes is not among those forgotten.
+    writer.now(word_of(Verb::abort, open.handle));
+    Reply again = writer.now(reserve_of({k1}));
+    writer.now(more_of(again.handle, 4096));
+    CHECK(reader.now(follow_of(Verb::locate, k1, 1024, 1024)).items[0].status == -WEFT_EMISS);
 }
 
 TEST_CASE("a follower whose writer gives up is told that it is partial") {
