@@ -220,11 +220,11 @@ Status Cache::close_opening(uint32_t session, uint64_t id, uint64_t now) {
 }
 
 void Cache::keep_only(uint32_t session, uint64_t id, const std::set<uint64_t>& reservations,
-                      uint64_t now) {
+                      const std::set<uint32_t>& stock, uint64_t now) {
     Space* space = nullptr;
     Opening* opening = opening_of(session, id, space);
     if (opening == nullptr) return;
-    space->writing->keep_only(*opening, reservations, now);
+    space->writing->keep_only(*opening, reservations, stock, now);
     collect(*space);
     // What the process was asked to unmap while it was away, it is asked again.
     Process& process = *sessions_.at(session).process;

@@ -76,7 +76,7 @@ class Cache {
                                   uint64_t floor_known, uint64_t now);
     Status close_opening(uint32_t session, uint64_t opening, uint64_t now);
     void keep_only(uint32_t session, uint64_t opening, const std::set<uint64_t>& reservations,
-                   uint64_t now);
+                   const std::set<uint32_t>& stock, uint64_t now);
     Namespace* namespace_of(uint32_t session, uint64_t opening);
 
     void run(uint32_t session, uint64_t opening, Request&& request, Done done, uint64_t now);

@@ -362,8 +362,12 @@ void OpRunner::late(const Asked& asked, const Reply& reply) {
     }
     if (asked.verb == Verb::publish) {
         for (const ReplyItem& item : reply.items) {
-            if (item.status < 0 && item.slot != kNoSlot)
+            if (item.slot == kNoSlot) continue;
+            if (item.status < 0) {
                 space->give_stock(asked.mapped.get(), item);
+            } else {
+                space->forget_slot(asked.mapped.get(), item.slot);
+            }
         }
     }
     bool word = (asked.verb == Verb::commit || asked.verb == Verb::abort) && asked.number != 0 &&

@@ -159,8 +159,14 @@ bool OpRunner::save_batch(Operation& operation) {
 }
 
 void OpRunner::published(Operation& operation, Reply&& reply) {
-    if (reply.status < 0 && reply.items.empty())
+    Mapped* mapped = operation.mapped.get();
+    if (reply.status < 0 && reply.items.empty()) {
+        // The node looked at none of them: they are still the process's own.
+        bool refused = reply.status == -WEFT_EDENIED;
+        for (const ReplyItem& slot : operation.pieces)
+            if (refused) operation.space->give_stock(mapped, slot);
         return fail(operation, -reply.status, reply.message);
+    }
     bool joins = !reply.items.empty() && reply.items[0].status == -WEFT_EHELD &&
                  reply.items[0].value == kJoins;
     if (joins && !is_list(operation) && operation.pieces.size() == 1) {
@@ -173,8 +179,11 @@ void OpRunner::published(Operation& operation, Reply&& reply) {
         uint64_t size = size_of(operation, operation.next + i);
         if (size == 0) size = operation.mapped->config().block_bytes();
         // What was not published is still the process's own.
-        if (item.status != 0)
-            operation.space->give_stock(operation.mapped.get(), operation.pieces[i]);
+        if (item.status != 0) {
+            operation.space->give_stock(mapped, operation.pieces[i]);
+        } else {
+            operation.space->forget_slot(mapped, operation.pieces[i].slot);
+        }
         uint64_t bytes = item.status == -WEFT_EMISS ? item.value : size;
         item_done(operation, operation.next + i, item.status, bytes);
         if (!is_list(operation) && item.status == 0) {

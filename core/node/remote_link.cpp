@@ -290,9 +290,11 @@ kj::Promise<void> RemoteLink::reopen_all() {
 kj::Promise<bool> RemoteLink::try_resume(OpenSpace& space) {
     auto request = KJ_ASSERT_NONNULL(session_).resumeRequest();
     request.setOpening(space.mapped->opening());
-    std::vector<uint64_t> known = events_.reservations(space.mapped);
-    auto list = request.initReservations(static_cast<uint32_t>(known.size()));
-    for (uint32_t i = 0; i < known.size(); i++) list.set(i, known[i]);
+    LinkEvents::Known known = events_.known(space.mapped);
+    auto reservations = request.initReservations(static_cast<uint32_t>(known.reservations.size()));
+    for (uint32_t i = 0; i < reservations.size(); i++) reservations.set(i, known.reservations[i]);
+    auto stock = request.initStock(static_cast<uint32_t>(known.slots.size()));
+    for (uint32_t i = 0; i < stock.size(); i++) stock.set(i, known.slots[i]);
     auto response = co_await request.send();
     if (response.hasFailure()) co_return false;
     space.capability = response.getSpace();
@@ -422,8 +424,10 @@ kj::Promise<void> RemoteLink::run_now(std::shared_ptr<Mapped> mapped, Request re
                                ? -WEFT_EPEER
                                : -WEFT_EINTERNAL;
             reply.message = exception.getDescription().cStr();
+            events_.unanswered(mapped, request);
         }
     } else {
+        events_.unanswered(mapped, request);
         reply.message = "the node at unix:" + path_ + " cannot be reached";
         if (mapped->fenced()) reply.status = -WEFT_EFENCED;
     }

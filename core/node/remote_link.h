@@ -24,8 +24,14 @@ class LinkEvents {
     virtual void resumed(const std::shared_ptr<Mapped>& mapped) = 0;
     virtual void reopened(const std::shared_ptr<Mapped>& before,
                           const std::shared_ptr<Mapped>& now) = 0;
-    /** The reservations of an opening that the process still knows. */
-    virtual std::vector<uint64_t> reservations(const std::shared_ptr<Mapped>& of) = 0;
+    /** What of an opening the process still knows, told to the node when it is attached again. */
+    struct Known {
+        std::vector<uint64_t> reservations;
+        std::vector<uint32_t> slots;  // of its stock
+    };
+    virtual Known known(const std::shared_ptr<Mapped>& of) = 0;
+    /** The request may have been carried out or not: its answer is lost. */
+    virtual void unanswered(const std::shared_ptr<Mapped>& of, const Request& request) = 0;
 };
 
 Result<std::unique_ptr<Link>> connect_link(const std::string& path, const std::string& token,

@@ -71,8 +71,8 @@ interface Node {
 
 interface Session {
   open @0 (name :Text, options :Text, floorKnown :UInt64) -> (failure :Failure, opened :Opened);
-  # After a reconnect to a node that still knows the opening: its reservations that the process still knows.
-  resume @1 (opening :UInt64, reservations :List(UInt64)) -> (failure :Failure, space :Space);
+  # After a reconnect to a node that still knows the opening: what the process still knows of it. The rest it holds no more.
+  resume @1 (opening :UInt64, reservations :List(UInt64), stock :List(UInt32)) -> (failure :Failure, space :Space);
   query @2 (words :Text) -> (failure :Failure, json :Text);
   release @3 (handles :List(UInt64)) -> ();
 }

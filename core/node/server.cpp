@@ -315,10 +315,12 @@ class SessionServer final : public rpc::Session::Server {
         auto params = context.getParams();
         uint64_t opening = params.getOpening();
         std::set<uint64_t> known;
+        std::set<uint32_t> stock;
         for (uint64_t id : params.getReservations()) known.insert(id);
+        for (uint32_t slot : params.getStock()) stock.insert(slot);
         bool there = process_->server.node.with([&](Cache& cache, uint64_t now) {
             if (cache.namespace_of(process_->session, opening) == nullptr) return false;
-            cache.keep_only(process_->session, opening, known, now);
+            cache.keep_only(process_->session, opening, known, stock, now);
             return true;
         });
         if (there) {

@@ -2,8 +2,9 @@
 // the node went away, and the stock of free slots.
 //
 // Invariants: `current` changes only by a reconnect, and what it was before stays in `numbers`
-// while views of it live; a stock slot is in the stock, or named in one SAVE whose answer has not
-// come. Short calls read `current` inside the store's ReadSide.
+// while views of it live; a stock slot is in the stock, or with one SAVE that fills it or waits for
+// its answer. `slots` are all of these: what a lost answer named is none of them, and the node
+// takes it back at the next attach. Short calls read `current` inside the store's ReadSide.
 #pragma once
 #include <atomic>
 #include <map>
@@ -55,6 +56,7 @@ class Space {
         owned_[next] = std::move(mapped);
         number_.store(next, std::memory_order_release);
         stock_.clear();
+        slots_.clear();
         reservations_.clear();
     }
     /** Lets go of incarnations without views. They may be destroyed after ReadSide::synchronize. */
@@ -93,8 +95,19 @@ class Space {
     /** Slots that the node gave, or gave back; dropped when they are of an earlier incarnation. */
     void give_stock(const Mapped* of, const ReplyItem& slot) {
         std::lock_guard<std::mutex> guard(stock_lock_);
-        if (of == current())
-            stock_[of->slot_bytes(static_cast<uint32_t>(slot.place >> 32))].push_back(slot);
+        if (of != current()) return;
+        stock_[of->slot_bytes(static_cast<uint32_t>(slot.place >> 32))].push_back(slot);
+        slots_.insert(slot.slot);
+    }
+    /** A slot taken from the stock that became a block, or was named in a request whose answer is
+     * lost: it is the node's again. */
+    void forget_slot(const Mapped* of, uint32_t slot) {
+        std::lock_guard<std::mutex> guard(stock_lock_);
+        if (of == current()) slots_.erase(slot);
+    }
+    std::vector<uint32_t> slots() {
+        std::lock_guard<std::mutex> guard(stock_lock_);
+        return {slots_.begin(), slots_.end()};
     }
 
     void know_reservation(uint64_t id) {
@@ -136,6 +149,7 @@ class Space {
     std::array<std::atomic<Mapped*>, kNumbers> numbers_{};
     std::mutex stock_lock_;                             // guards what follows
     std::map<uint64_t, std::vector<ReplyItem>> stock_;  // by slot size
+    std::set<uint32_t> slots_;                          // of the stock, in it or taken from it
     std::set<uint64_t> reservations_;
     std::map<uint64_t, std::shared_ptr<Mapped>> ended_;  // reservations of earlier incarnations
 };

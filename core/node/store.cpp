@@ -286,12 +286,21 @@ void Store::reopened(const std::shared_ptr<Mapped>& before, const std::shared_pt
     }
 }
 
-std::vector<uint64_t> Store::reservations(const std::shared_ptr<Mapped>& of) {
+LinkEvents::Known Store::known(const std::shared_ptr<Mapped>& of) {
     std::lock_guard<std::mutex> guard(lock_);
     for (const std::unique_ptr<Space>& space : space_owner_) {
-        if (space->mapped() == of) return space->reservations();
+        if (space->mapped() == of) return {space->reservations(), space->slots()};
     }
     return {};
+}
+
+void Store::unanswered(const std::shared_ptr<Mapped>& of, const Request& request) {
+    if (request.verb != Verb::publish) return;
+    std::lock_guard<std::mutex> guard(lock_);
+    for (const std::unique_ptr<Space>& space : space_owner_) {
+        if (space->mapped() != of) continue;
+        for (const RequestItem& item : request.items) space->forget_slot(of.get(), item.slot);
+    }
 }
 
 }  // namespace weft

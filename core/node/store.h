@@ -85,7 +85,8 @@ class Store final : public LinkEvents {
     void resumed(const std::shared_ptr<Mapped>& mapped) override;
     void reopened(const std::shared_ptr<Mapped>& before,
                   const std::shared_ptr<Mapped>& now) override;
-    std::vector<uint64_t> reservations(const std::shared_ptr<Mapped>& of) override;
+    Known known(const std::shared_ptr<Mapped>& of) override;
+    void unanswered(const std::shared_ptr<Mapped>& of, const Request& request) override;
 
   private:
     friend class OpRunner;

@@ -364,8 +364,14 @@ void Writing::end_waits(const Opening& opening) {
     }
 }
 
-void Writing::keep_only(Opening& opening, const std::set<uint64_t>& reservations, uint64_t now) {
+void Writing::keep_only(Opening& opening, const std::set<uint64_t>& reservations,
+                        const std::set<uint32_t>& stock, uint64_t now) {
     end_waits(opening);
+    std::erase_if(opening.stock, [&](uint32_t slot) {
+        bool lost = stock.count(slot) == 0;
+        if (lost) space_.discard(slot);
+        return lost;
+    });
     std::vector<uint64_t> others;
     for (const auto& [id, reservation] : reservations_) {
         if (reservation.opening == opening.id && reservations.count(id) == 0) others.push_back(id);

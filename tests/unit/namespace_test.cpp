@@ -260,7 +260,7 @@ TEST_CASE("a retired segment is punched when nothing holds it and every process 
     CHECK(space.slots().segment(id) != nullptr);  // b has not confirmed
     CHECK(world.memory.punched == 0);
     uint32_t asked = b.process->drops;
-    world.cache.keep_only(b.session, b.opened.opening, {}, world.time);  // it was away
+    world.cache.keep_only(b.session, b.opened.opening, {}, {}, world.time);  // it was away
     CHECK(b.process->drops == asked + 1);
     world.cache.confirm_drop(b.opened.opening, id, world.time);
     CHECK(space.slots().segment(id) == nullptr);

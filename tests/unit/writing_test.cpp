@@ -308,7 +308,7 @@ TEST_CASE("a reconnect ends what the process no longer knows and what it waited 
     Reply lost = a.now(reserve_of({Key{1, 1}}));
     Reply others = b.now(reserve_of({Key{1, 2}}));
     AnsweredPtr waits = a.ask(reserve_of({Key{1, 2}}, 0, WEFT_WAIT_WRITER));
-    world.cache.keep_only(a.session, a.opened.opening, {known.handle}, world.time);
+    world.cache.keep_only(a.session, a.opened.opening, {known.handle}, {}, world.time);
     world.deliver();
     REQUIRE(waits->times == 1);
     CHECK(waits->reply.status == -WEFT_ECLOSED);
@@ -318,6 +318,25 @@ TEST_CASE("a reconnect ends what the process no longer knows and what it waited 
     CHECK(b.now(reserve_of({Key{1, 1}})).items[0].status == 0);
     CHECK(a.now(word_of(Verb::commit, known.handle)).detail == 1);
     CHECK(a.now(word_of(Verb::commit, lost.handle)).status == -WEFT_EINVAL);
+}
+
+TEST_CASE("at a reconnect the node takes back the stock that the process does not know") {
+    World world;
+    World::Client& a = world.open(kOnePart);
+    Request stock = request_of(Verb::stock, {Key{}}, 0, 4096);
+    stock.size = 4;
+    std::vector<ReplyItem> slots = a.now(std::move(stock)).stock;
+    REQUIRE(slots.size() >= 2);
+    Slots& all = world.cache.namespace_of(a.session, a.opened.opening)->slots();
+    uint32_t used = all.segment_of(slots[0].slot).used;
+    world.cache.keep_only(a.session, a.opened.opening, {}, {slots[0].slot}, world.time);
+    world.pass(250);
+    CHECK(all.segment_of(slots[0].slot).used == used - (slots.size() - 1));
+    Request publish = request_of(Verb::publish, {kKey}, 0, 4096);
+    publish.items[0].slot = slots[1].slot;  // its answer was lost: it may be another block's now
+    CHECK(a.now(publish).items[0].status == -WEFT_EINVAL);
+    publish.items[0].slot = slots[0].slot;
+    CHECK(a.now(publish).items[0].status == 0);
 }
 
 TEST_CASE("a slot named in a save that found the key taken is named in the answer") {
