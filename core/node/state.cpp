@@ -9,12 +9,26 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <filesystem>
+
 #include "capi/weft.h"
 
 namespace weft {
 namespace {
 
 Failure failed(const std::string& what) { return {WEFT_EINTERNAL, what + ": " + strerror(errno)}; }
+
+/** Where an option names a path that cannot be, the option is wrong; the rest is the machine's. */
+Failure refused(const std::string& what, const std::string& path) {
+    Failure failure = failed(what);
+    for (int caller : {ENOENT, ENOTDIR, EACCES, EPERM, EROFS, EISDIR, ENAMETOOLONG}) {
+        if (errno == caller) failure.code = WEFT_EINVAL;
+    }
+    std::string folder = std::filesystem::path(path).parent_path().string();
+    failure.message +=
+        "; the folder " + (folder.empty() ? "." : folder) + " must be there and writable";
+    return failure;
+}
 
 constexpr const char* kClean = "clean\n";
 
@@ -48,7 +62,7 @@ Result<LockFile> LockFile::take(const std::string& path) {
     bool fresh = lock.fd_.valid();
     if (!fresh)
         lock.fd_ = fabric::Descriptor(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    if (!lock.fd_.valid()) return failed("lock file " + path);
+    if (!lock.fd_.valid()) return refused("lock file " + path, path);
     if (flock(lock.fd_.get(), LOCK_EX | LOCK_NB) != 0) {
         Result<std::string> holder = read_all(lock.fd_.get());
         std::string who = holder && !holder->empty() ? *holder : "another process\n";
@@ -73,7 +87,7 @@ void LockFile::mark_clean() {
 }
 
 Status StateDirectory::prepare() const {
-    if (mkdir(path_.c_str(), 0700) != 0 && errno != EEXIST) return failed("state=" + path_);
+    if (mkdir(path_.c_str(), 0700) != 0 && errno != EEXIST) return refused("state=" + path_, path_);
     return Nothing{};
 }
 

@@ -182,9 +182,10 @@ Result<Segment*> Slots::add_segment(SizeClass& of, uint64_t now) {
     }
     if (count == 0 ||
         (config_.quota != 0 && data_bytes_ + pages(count * of.slot_bytes) > config_.quota)) {
+        std::string limits = "memory=" + std::to_string(budget_.limit());
+        if (config_.quota != 0) limits += ", quota=" + std::to_string(config_.quota);
         return Failure{WEFT_EQUOTA, "no room for a slot of " + std::to_string(of.slot_bytes) +
-                                        " bytes: memory=" + std::to_string(budget_.limit()) +
-                                        ", quota=" + std::to_string(config_.quota)};
+                                        " bytes: " + limits};
     }
     Result<uint32_t> first = take_range(count);
     if (!first) return first.failure();

@@ -54,7 +54,7 @@ class SystemMemory : public Memory {
 Result<Descriptor> reopen(int fd, int mode) {
     std::string path = "/proc/self/fd/" + std::to_string(fd);
     Descriptor opened(open(path.c_str(), mode | O_CLOEXEC));
-    if (!opened.valid()) return failed("re-open of a memfd");
+    if (!opened.valid()) return failed("re-open of a memfd by " + path + " (is /proc mounted?)");
     return opened;
 }
 

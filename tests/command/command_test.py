@@ -7,12 +7,13 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 import unittest
 from pathlib import Path
 
-from node import LIMIT_S, Node, weft
+from node import LIMIT_S, WEFT, Node, weft
 
 VERBS = ["serve", "stats", "ls", "get", "put", "advance", "drop", "bench", "doctor"]
 OK, FAILED, USAGE, MISS, UNREACHABLE, DENIED = range(6)
@@ -54,6 +55,15 @@ class WithoutANode(unittest.TestCase):
         done = weft("serve", "-l", "unix:/tmp/never.sock", "-o", "frob=1")
         self.assertEqual(done.returncode, FAILED)
         self.assertIn(b"frob", done.stderr)
+
+    def test_where_proc_is_not_mounted_it_is_named(self) -> None:
+        own = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+        hide = 'mount -t tmpfs none /proc && exec "$0" bench --memory 64MiB'
+        if subprocess.run([*own, "true"], capture_output=True, check=False).returncode != 0:
+            self.skipTest("a mount namespace of its own is not allowed here")
+        done = subprocess.run([*own, "sh", "-c", hide, str(WEFT)], capture_output=True, check=False)
+        self.assertEqual(done.returncode, FAILED, done.stderr)
+        self.assertIn(b"is /proc mounted?", done.stderr)
 
     def test_doctor_says_what_to_do(self) -> None:
         done = weft("doctor", "--json", "-c", "unix:/nonexistent/w.sock")
