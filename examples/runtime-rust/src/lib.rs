@@ -1,6 +1,6 @@
 //! The quickstart's transformer in Rust, on the same weights and the same blocks as its Python
 //! engines: `shape` is what both agree on, `weights` reads the file, `kernels` computes, `model`
-//! puts them together over pages that lie anywhere. None of these knows Weft.
+//! puts them together over pages that lie anywhere. None of these knows Weft: the program does.
 
 pub mod kernels;
 pub mod model;

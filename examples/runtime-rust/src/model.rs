@@ -2,8 +2,8 @@
 //!
 //! A page holds what all layers keep of PAGE tokens, laid out as `shape` says. A sequence is a list
 //! of such pages; some are its own, others are memory that somebody else filled and that nobody
-//! changes while the sequence holds it: attention reads each page where it is and never gathers
-//! them. A found page is only ever read.
+//! changes while the sequence holds it: attention reads each page where it is, one after another,
+//! and never gathers them. A found page is only ever read.
 
 use std::ops::Deref;
 
@@ -223,16 +223,18 @@ where
             sequence.pages.iter().map(move |page| &page.floats()[place..][..HEAD_FLOATS])
         };
         let past = Past { keys: of(0).collect(), values: of(1).collect(), length: begin + count };
-        for head in kv_head * group..(kv_head + 1) * group {
-            let scale = (HEAD_SIZE as f32).powf(-0.5);
-            let query = |heads: &[f32]| heads[head * HEAD_SIZE..][..HEAD_SIZE].to_vec();
-            let mut queries: Vec<f32> = h.chunks_exact(ATTEND).flat_map(query).collect();
-            queries.iter_mut().for_each(|value| *value *= scale);
-            let mut out = vec![0.0; queries.len()];
-            attend(&queries, count, &past, &mut out);
-            for (mixed, out) in mixed.chunks_exact_mut(QUERIES).zip(out.chunks_exact(HEAD_SIZE)) {
-                mixed[head * HEAD_SIZE..][..HEAD_SIZE].copy_from_slice(out);
-            }
+        // Rows are (query head of the group, token).
+        let places = (0..group * count).map(|row| {
+            let (head, token) = (kv_head * group + row / count, row % count);
+            (token * ATTEND + head * HEAD_SIZE, token * QUERIES + head * HEAD_SIZE)
+        });
+        let scale = (HEAD_SIZE as f32).powf(-0.5);
+        let query = |(from, _): (usize, usize)| h[from..][..HEAD_SIZE].iter();
+        let queries: Vec<f32> = places.clone().flat_map(query).map(|value| value * scale).collect();
+        let mut out = vec![0.0; queries.len()];
+        attend(&queries, count, &past, &mut out);
+        for ((_, to), out) in places.zip(out.chunks_exact(HEAD_SIZE)) {
+            mixed[to..][..HEAD_SIZE].copy_from_slice(out);
         }
     }
     mixed
