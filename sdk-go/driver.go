@@ -46,6 +46,7 @@ type call struct {
 	ops    []lowlevel.Op
 	event  lowlevel.Event
 	done   chan struct{} // takes one word: the event is here
+	memory uint32        // the region of all memory
 	pinner runtime.Pinner
 }
 

@@ -12,7 +12,12 @@ import (
 
 // start takes a call for an op of this kind with these flags and options. It must be ended.
 func (n *Namespace) start(kind, flags int, options []Option) (*call, *lowlevel.Op, error) {
+	memory, err := n.store.all()
+	if err != nil {
+		return nil, nil, err
+	}
 	c := calls.Get().(*call)
+	c.memory = memory
 	op := &c.ops[0]
 	*op = lowlevel.Op{Kind: uint16(kind), Flags: uint32(flags), Space: n.Space}
 	if err := lay(op, options); err != nil {
@@ -26,23 +31,23 @@ func (n *Namespace) start(kind, flags int, options []Option) (*call, *lowlevel.O
 func (c *call) ofKey(key Key) { c.ops[0].KeyHi, c.ops[0].KeyLo = key.Hi, key.Lo }
 
 // ofItems makes c's op a list.
-func (c *call) ofItems(n *Namespace, items []lowlevel.Item) {
+func (c *call) ofItems(items []lowlevel.Item) {
 	op := &c.ops[0]
 	op.Flags |= uint32(lowlevel.WEFT_LIST)
-	op.KeyHi, op.KeyLo, op.Offset = uint64(len(items)), uint64(n.store.memory), name(c, items)
+	op.KeyHi, op.KeyLo, op.Offset = uint64(len(items)), uint64(c.memory), name(c, items)
 }
 
 // onMemory makes c's op move bytes of memory.
-func (c *call) onMemory(n *Namespace, memory []byte) error {
+func (c *call) onMemory(memory []byte) error {
 	if int64(len(memory)) > math.MaxUint32 {
 		return invalid("memory of %d bytes: a part has less than 4 GiB", len(memory))
 	}
-	c.ops[0].Region, c.ops[0].Offset = n.store.memory, name(c, memory)
+	c.ops[0].Region, c.ops[0].Offset = c.memory, name(c, memory)
 	return nil
 }
 
 // place sets where in memory each item's bytes are, and pins it.
-func (c *call) place(n *Namespace, items []lowlevel.Item, memory [][]byte) error {
+func (c *call) place(items []lowlevel.Item, memory [][]byte) error {
 	if len(items) != len(memory) {
 		return invalid("%d places in memory for %d keys", len(memory), len(items))
 	}
@@ -52,7 +57,7 @@ func (c *call) place(n *Namespace, items []lowlevel.Item, memory [][]byte) error
 		}
 		items[at].Offset, items[at].Size = name(c, row), uint32(len(row))
 	}
-	c.ops[0].Region = n.store.memory
+	c.ops[0].Region = c.memory
 	return nil
 }
 

@@ -46,7 +46,7 @@ func (n *Namespace) Load(
 			to = make([]byte, room)
 		}
 		c.ofKey(key)
-		if err = c.onMemory(n, to); err != nil {
+		if err = c.onMemory(to); err != nil {
 			c.end()
 			return nil, err
 		}
@@ -82,10 +82,10 @@ func (n *Namespace) moveList(
 	}
 	defer c.end()
 	items := itemsOf(keys)
-	if err := c.place(n, items, memory); err != nil || len(keys) == 0 {
+	if err := c.place(items, memory); err != nil || len(keys) == 0 {
 		return 0, err
 	}
-	c.ofItems(n, items)
+	c.ofItems(items)
 	event, err := n.run(ctx, c, what, ErrMiss)
 	return int(event.Value), err
 }
@@ -103,7 +103,7 @@ func (n *Namespace) onKeys(
 	if len(keys) == 0 {
 		return lowlevel.Event{}, nil
 	}
-	c.ofItems(n, itemsOf(keys))
+	c.ofItems(itemsOf(keys))
 	return n.run(ctx, c, what, answers...)
 }
 
@@ -137,7 +137,7 @@ func (n *Namespace) FetchList(ctx context.Context, keys []Key, options ...Option
 	if len(keys) == 0 {
 		return n.holdAll(nil, 0), nil
 	}
-	c.ofItems(n, items)
+	c.ofItems(items)
 	event, err := n.run(ctx, c, "fetch", ErrMiss)
 	if event.Value > 0 {
 		return n.holdAll(items[:event.Value], event.Handle), nil

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/weft-kv/weft/sdk-go/internal/lowlevel"
 )
@@ -13,7 +14,7 @@ import (
 // Store is a node, or a connection to one. Any goroutine may use it.
 type Store struct {
 	handle  uint64
-	memory  uint32 // the region that is all of this process: offsets in it are addresses
+	memory  atomic.Uint32 // the region that is all of this process, from the first op on
 	drivers drivers
 	lock    sync.Mutex // guards spaces and closing
 	spaces  map[uint32]bool
@@ -35,18 +36,29 @@ func Open(options string) (*Store, error) {
 		return nil, failed(code, said(failure))
 	}
 	s := &Store{handle: *handle, drivers: drivers{store: *handle}, spaces: map[uint32]bool{}}
-	region := new(uint32)
-	if code := lowlevel.Region_adopt(s.handle, 0, 0, -1, region, failure); code < 0 {
-		lowlevel.Close(s.handle)
-		return nil, failed(code, said(failure))
-	}
-	s.memory = *region
 	s.drivers.opened.Store(&[]*driver{})
-	if err := s.drivers.grow(0); err != nil {
-		s.Close()
-		return nil, err
-	}
 	return s, nil
+}
+
+// Handle is the ABI's weft_store *, for programs that also call weft.h by cgo of their own.
+func (s *Store) Handle() uint64 { return s.handle }
+
+// all gives the region that is all of this process: offsets in it are addresses.
+func (s *Store) all() (uint32, error) {
+	if memory := s.memory.Load(); memory != 0 {
+		return memory, nil
+	}
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	if memory := s.memory.Load(); memory != 0 {
+		return memory, nil
+	}
+	region, failure := new(uint32), newFailure()
+	if code := lowlevel.Region_adopt(s.handle, 0, 0, -1, region, failure); code < 0 {
+		return 0, failed(code, said(failure))
+	}
+	s.memory.Store(*region)
+	return *region, nil
 }
 
 // Close ends the calls in flight (ErrClosed, ErrCanceled) and closes the store with its namespaces;
@@ -65,9 +77,8 @@ func (s *Store) Close() error {
 		}
 		delete(s.spaces, space)
 	}
-	if s.memory != 0 {
-		lowlevel.Region_drop(s.handle, s.memory)
-		s.memory = 0
+	if memory := s.memory.Swap(0); memory != 0 {
+		lowlevel.Region_drop(s.handle, memory)
 	}
 	if code := lowlevel.Close(s.handle); code < 0 {
 		return failed(code, "")
@@ -166,7 +177,8 @@ func (n *Namespace) Close() error {
 	if !n.store.spaces[n.Space] {
 		return nil
 	}
-	if code := lowlevel.Namespace_close(n.store.handle, n.Space); code < 0 && Code(-code) != ErrClosed {
+	code := lowlevel.Namespace_close(n.store.handle, n.Space)
+	if code < 0 && Code(-code) != ErrClosed {
 		return failed(code, n.Name+": views are held, or calls are in flight")
 	}
 	delete(n.store.spaces, n.Space)

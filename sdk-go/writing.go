@@ -23,7 +23,7 @@ func (n *Namespace) Save(
 	}
 	defer c.end()
 	c.ofKey(key)
-	if err := c.onMemory(n, data); err != nil {
+	if err := c.onMemory(data); err != nil {
 		return false, err
 	}
 	op.Size = uint32(len(data))
@@ -94,7 +94,7 @@ func (n *Namespace) ReserveList(
 	for at := range items {
 		items[at].Status = -int32(ErrCanceled) // of those that a failure left out
 	}
-	c.ofItems(n, items)
+	c.ofItems(items)
 	event, err := n.run(ctx, c, "reserve", ErrExists)
 	opened := event.Status >= 0
 	for at := range items {
@@ -136,7 +136,8 @@ func (r *Reservation) Bytes(at int) []byte {
 
 // Final makes the bytes before size of each part final, for those who follow; more are to come.
 func (r *Reservation) Final(ctx context.Context, size int) error {
-	c, op, err := r.namespace.start(lowlevel.WEFT_OP_COMMIT, lowlevel.WEFT_MORE, []Option{Size(size)})
+	options := []Option{Size(size)}
+	c, op, err := r.namespace.start(lowlevel.WEFT_OP_COMMIT, lowlevel.WEFT_MORE, options)
 	if err != nil {
 		return err
 	}
