@@ -46,8 +46,8 @@ func Verify() Option { return Option{flags: uint32(lowlevel.WEFT_VERIFY)} }
 // read.
 func Follow() Option { return Option{flags: uint32(lowlevel.WEFT_FOLLOW)} }
 
-// FollowAs is Follow for one of several that may follow one block in this process at a time, each by a
-// number of its own; bytes of two writers never reach one follower.
+// FollowAs is Follow for one of several that may follow one block in this process at a time, each
+// by a number of its own; bytes of two writers never reach one follower.
 func FollowAs(number int) Option {
 	return Option{flags: uint32(lowlevel.WEFT_FOLLOW), ttl: time.Duration(number) * time.Second}
 }
