@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Weft's main job on real text, from nothing: installs what a bare Debian 12 lacks, builds the library and the command,
-# makes a Python environment under build/, and runs examples/quickstart/quickstart.py with `weft serve` as a real daemon.
+# makes a Python environment and the runtime in Rust under build/, and runs examples/quickstart/quickstart.py with
+# `weft serve` as a real daemon.
 #
 #   examples/quickstart.sh            what is done and seen, for people
 #   examples/quickstart.sh --json     the result for programs on standard output, everything else on standard error
@@ -34,5 +35,29 @@ if [ "$(cat "$mark" 2>/dev/null)" != "$build" ] || [ -n "$(find -L "$build/libwe
     mv "$venv/begun" "$mark" # as old as the beginning of the installation
 fi
 
+# What cargo there is, else the one that Debian 12 keeps new for its browsers.
+rust=1.85
+if ! command -v cargo >/dev/null; then
+    step "installing cargo"
+    as_root=()
+    [ "$(id -u)" = 0 ] || as_root=(sudo)
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -y -q -o DPkg::Lock::Timeout=300 \
+        install --no-install-recommends cargo-web >"$build.cargo.log" 2>&1 </dev/null || {
+        tail -n 20 "$build.cargo.log" >&2
+        echo "quickstart: install Rust $rust or newer, with cargo" >&2
+        exit 1
+    }
+fi
+has=$(cargo --version | cut -d' ' -f2)
+if [ "$(printf '%s\n' "$rust" "$has" | sort -V | head -n 1)" != "$rust" ]; then
+    echo "quickstart: cargo is $has; install Rust $rust or newer (Debian 12: apt install cargo-web)" >&2
+    exit 1
+fi
+step "building the runtime in Rust in build/quickstart-runtime"
+WEFT_LIB_DIR=$build cargo build --quiet --release --locked --manifest-path examples/runtime-rust/Cargo.toml \
+    --target-dir build/quickstart-runtime >&2
+
 step "running"
-exec "$venv/bin/python" examples/quickstart/quickstart.py --weft "$build/weft" "$@"
+export LD_LIBRARY_PATH=$build${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} # where the runtime finds the library
+exec "$venv/bin/python" examples/quickstart/quickstart.py --weft "$build/weft" \
+    --runtime build/quickstart-runtime/release/quickstart-runtime "$@"

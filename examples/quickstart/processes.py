@@ -52,6 +52,7 @@ class Engine:
     """One engine process: what it was asked and has said so far."""
 
     name: str
+    language: str
     process: subprocess.Popen
     pages: int = 0
     of: int = 0
@@ -90,25 +91,22 @@ class Engine:
 
 
 class Engines:
-    """All engine processes of a run."""
+    """All engine processes of a run, in any language: they say the same lines."""
 
-    def __init__(self, address: str, weights: str) -> None:
+    def __init__(self, address: str, weights: str, runtime: str) -> None:
+        """`weights` has {version} in it; `runtime` is the engine in Rust."""
         self.address, self.weights = address, weights
+        self.commands = {"Python": [sys.executable, str(HERE / "engine.py")], "Rust": [runtime]}
         self.all: list[Engine] = []
 
-    def start(self, names: list[str], version: int = 1) -> list[Engine]:
+    def start(self, names: list[str], version: int = 1, language: str = "Python") -> list[Engine]:
         """Starts one process for each name and returns when all are ready."""
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-        command = [
-            sys.executable,
-            str(HERE / "engine.py"),
-            self.weights,
-            str(version),
-            self.address,
-        ]
+        command = [*self.commands[language], self.weights, str(version), self.address]
         started = [
             Engine(
                 name,
+                language,
                 subprocess.Popen(
                     command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
                 ),

@@ -1,15 +1,17 @@
-"""Weft's main job on real text, in five steps, with real processes: prefill once, reuse everywhere,
+"""Weft's main job on real text, step by step, with real processes: prefill once, reuse everywhere,
 never wrongly.
 
-    python quickstart.py --weft build/release/weft [--json]
+    python quickstart.py --weft COMMAND --runtime PROGRAM [--json]
 
-Starts a node (`weft serve`) and engines (engine.py), each a process. Every answer that used Weft is
-compared with the answer of an engine that did not: the same text, and logits whose largest
-difference is printed beside the smallest margin between the two likeliest bytes. Ends with status 1
-and says why where anything is not as it must be. Nothing is left behind, so it can be run again.
+Starts a node (`weft serve`) and engines (engine.py, and the one in Rust), each a process. Every
+answer that used Weft is compared with the answer of an engine that did not: the same text, and
+logits whose largest difference is printed beside the smallest margin between the two likeliest
+bytes. Ends with status 1 and says why where anything is not as it must be. Nothing is left behind,
+so it can be run again.
 """
 
 import argparse
+import dataclasses
 import json
 import pathlib
 import signal
@@ -23,8 +25,18 @@ from engine import NAMESPACE
 from processes import Engines, Failed, Node
 from show import Show
 from steps import Quickstart
+from steps_rust import rust_goes_on
 
-HEAD = "step,requests,reused,prefilled,first token,alone,copied,in place,misses".split(",")
+HEAD = "step,language,requests,reused,prefilled,first token,alone,copied,in place,misses".split(",")
+STEPS = (
+    Quickstart.prefill,
+    Quickstart.share,
+    Quickstart.once,
+    rust_goes_on,
+    Quickstart.change_weights,
+)
+"""In order, each a function of the run; the last one wants what those before it have started."""
+
 LEGEND = """\
      tokens reused and prefilled; median time to the first token, and that of one engine alone on
      the machine without Weft; bytes copied to Weft and bytes read in its memory; why a request's
@@ -35,21 +47,28 @@ def in_words(misses: dict[str, int]) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in misses.items() if count) or "none"
 
 
-def median_ms(rows: list[dict]) -> float:
-    return 1e3 * statistics.median(row["first_token_s"] for row in rows)
+def median_ms(rows: list[dict]) -> float | None:
+    return 1e3 * statistics.median(row["first_token_s"] for row in rows) if rows else None
+
+
+def in_ms(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f} ms"
 
 
 def summary_of(run: Quickstart) -> dict:
     """Returns what the run showed, for programs: sums for each step, and each request."""
     steps = []
     spaces = run.store.stats()["namespaces"]
-    for step in dict.fromkeys(row["step"] for row in run.rows):
-        shared = [row for row in run.rows if row["step"] == step and row["share"]]
-        alone = [row for row in run.rows if row["step"] == step and not row["share"]]
+    for step, language in dict.fromkeys((row["step"], row["language"]) for row in run.rows):
+        rows = [row for row in run.rows if (row["step"], row["language"]) == (step, language)]
+        shared, alone = ([row for row in rows if row["share"] == share] for share in (True, False))
+        if not shared:
+            continue
         sums = ("reused", "prefilled", "bytes_copied", "bytes_in_place")
         steps.append(
             {
                 "step": step,
+                "language": language,
                 "requests": len(shared),
                 **{name: sum(row[name] for row in shared) for name in sums},
                 "misses": sum((Counter(row["misses"]) for row in shared), Counter()),
@@ -59,8 +78,8 @@ def summary_of(run: Quickstart) -> dict:
         )
     return {
         "steps": steps,
-        "largest_logit_difference": run.largest_difference,
-        "smallest_top_two_margin": run.smallest_margin,
+        "one_language": dataclasses.asdict(run.one_language),
+        "across_languages": dataclasses.asdict(run.across_languages),
         "advance_ms": 1e3 * run.advance_s,
         "node": next(space for space in spaces if space["name"] == NAMESPACE),
         "requests": run.rows,
@@ -68,15 +87,15 @@ def summary_of(run: Quickstart) -> dict:
 
 
 def print_table(show: Show, summary: dict) -> None:
-    show.line("5  what it saved")
     rows = [
         [
             row["step"],
+            row["language"],
             str(row["requests"]),
             f"{row['reused']:,}",
             f"{row['prefilled']:,}",
-            f"{row['first_token_ms']:,.0f} ms",
-            f"{row['first_token_alone_without_weft_ms']:,.0f} ms",
+            in_ms(row["first_token_ms"]),
+            in_ms(row["first_token_alone_without_weft_ms"]),
             f"{row['bytes_copied']:,}",
             f"{row['bytes_in_place']:,}",
             in_words(row["misses"]),
@@ -87,11 +106,12 @@ def print_table(show: Show, summary: dict) -> None:
     show.line(LEGEND)
     saved, hits = summary["node"]["saved"], summary["node"]["hits"]
     show.line(f"     the node counted {saved:,} blocks saved, {hits:,} hits")
-    show.line(
-        f"     largest difference to the logits without Weft: "
-        f"{summary['largest_logit_difference']:g}; smallest margin between the two likeliest "
-        f"bytes: {summary['smallest_top_two_margin']:.2g}"
-    )
+    for name in ("one_language", "across_languages"):
+        difference, margin = summary[name]["difference"], summary[name]["margin"]
+        show.line(
+            f"     {name.replace('_', ' ')}: logits differ from those without Weft by at most "
+            f"{difference:.2g}; smallest margin between the two likeliest bytes: {margin:.2g}"
+        )
 
 
 def main() -> int:
@@ -99,6 +119,9 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     options.add_argument("--weft", default="weft", help="the command")
+    options.add_argument(
+        "--runtime", default="quickstart-runtime", help="the engine in Rust, built"
+    )
     options.add_argument("--memory", default="256MiB", help="of the node")
     options.add_argument(
         "--json", action="store_true", help="the result for programs, on standard output"
@@ -110,13 +133,14 @@ def main() -> int:
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="weft-quickstart-") as folder:
         node = Node(args.weft, f"{folder}/weft.sock", args.memory)
-        engines = Engines(node.address, str(here / "weights-{version}.npz"))
+        engines = Engines(node.address, str(here / "weights-{version}.npz"), args.runtime)
         run = None
         try:
             run = Quickstart(show, node, engines)
-            for step in (run.prefill, run.share, run.once, run.change_weights):
-                step()
+            for step in STEPS:
+                step(run)
             summary = summary_of(run)
+            run.begin("what it saved")
             print_table(show, summary)
         except Failed as problem:
             show.line(f"quickstart: {problem}")

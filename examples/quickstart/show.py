@@ -48,12 +48,12 @@ class Show:
             self.line("     " + "  ".join(parts))
 
     def table(self, head: list[str], rows: list[list[str]]) -> None:
-        """Prints rows under a head, the first column to the left, numbers to the right."""
+        """Prints rows under a head, the first two columns to the left, numbers to the right."""
         widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
 
         def put(row: list[str]) -> None:
             cells = [
-                c.ljust(w) if i == 0 else c.rjust(w)
+                c.ljust(w) if i < 2 else c.rjust(w)
                 for i, (c, w) in enumerate(zip(row, widths, strict=True))
             ]
             self.line("  ".join(cells).rstrip())

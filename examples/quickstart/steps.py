@@ -1,10 +1,11 @@
-"""The four steps that the quickstart shows, and what must hold in each.
+"""The steps that the quickstart shows of Python alone, and what must hold in each.
 
 Every answer that used Weft is compared with that of an engine which did not; `Failed` says what is
 not as it must be. The driver's own store only looks, and advances. One thread.
 """
 
 import base64
+import dataclasses
 import time
 
 import corpus
@@ -22,8 +23,8 @@ WAYS = (b"\n\nclass RequestHandler(", b'\n"""\n\nimport ')
 """What B and C add to it."""
 
 LOGITS_TOLERANCE = 1e-4
-"""The same arithmetic on the same shapes should differ by nothing; logits reach about 20, so this
-is rounding."""
+"""The same arithmetic on the same shapes should differ by nothing, two languages add up in
+different orders; logits reach about 20, so this is rounding."""
 
 
 def check(condition: bool, message: str) -> None:
@@ -35,6 +36,15 @@ def logits_of(result: dict) -> np.ndarray:
     return np.frombuffer(base64.b64decode(result["logits"]), np.float32).reshape(-1, 256)
 
 
+@dataclasses.dataclass
+class Closeness:
+    """How near answers with Weft are to those without: of all logits the largest difference, of
+    all tokens the smallest margin between the two likeliest."""
+
+    difference: float = 0.0
+    margin: float = float("inf")
+
+
 class Quickstart:
     """One run. The driver's own store only looks, and advances."""
 
@@ -43,8 +53,15 @@ class Quickstart:
         self.store = weft.Store(connect=node.address)
         self.space = self.store.namespace(NAMESPACE, version=1, **LAYOUT)
         self.rows: list[dict] = []
-        self.largest_difference, self.smallest_margin = 0.0, float("inf")
+        self.number = 0
+        self.one_language, self.across_languages = Closeness(), Closeness()
+        self.others: list[Engine] = []  # in other languages, from the step on that starts them
         self.advance_s = 0.0
+
+    def begin(self, title: str) -> None:
+        """Begins the next step."""
+        self.number += 1
+        self.show.line(f"{self.number}  {title}")
 
     def text(self, name: str) -> bytes:
         files = corpus.files()
@@ -56,10 +73,10 @@ class Quickstart:
         return files[name]
 
     def answer(
-        self, step: str, engines: list[Engine], prompts: list[bytes], share: bool = True, watch=None
+        self, what: str, engines: list[Engine], prompts: list[bytes], share: bool = True, watch=None
     ) -> None:
         """Asks each engine its prompt at once and waits for all answers; keeps a row of each for
-        the table."""
+        the table, where `what` is done in this step."""
         for engine, prompt in zip(engines, prompts, strict=True):
             engine.ask(prompt, GENERATE, share)
 
@@ -71,15 +88,17 @@ class Quickstart:
         self.engines.run(engines, seen)
         for engine in engines:
             if engine.result:
-                row = {
-                    key: value
-                    for key, value in engine.result.items()
-                    if key not in ("event", "logits")
-                }
-                self.rows.append({"step": step, "engine": engine.name, "share": share, **row})
+                self.keep(what, engine.language, share, {"engine": engine.name, **engine.result})
 
-    def compare(self, engine: Engine, reference: dict) -> None:
-        """The answer with Weft against the one without."""
+    def keep(self, what: str, language: str, share: bool, result: dict) -> None:
+        """Keeps a request's row."""
+        row = {key: value for key, value in result.items() if key not in ("event", "logits")}
+        step = f"{self.number} {what}"
+        self.rows.append({"step": step, "language": language, "share": share, **row})
+
+    def compare(self, engine: Engine, reference: dict, across: bool = False) -> None:
+        """The answer with Weft against the one without; `across`: where some of it may have been
+        computed in another language than the reference."""
         result = engine.result
         check(
             result["text"] == reference["text"],
@@ -88,52 +107,51 @@ class Quickstart:
         ours, theirs = logits_of(result), logits_of(reference)
         difference = float(np.abs(ours - theirs).max())
         top = np.sort(theirs, axis=1)
-        self.largest_difference = max(self.largest_difference, difference)
-        self.smallest_margin = min(self.smallest_margin, float((top[:, -1] - top[:, -2]).min()))
+        margin = float((top[:, -1] - top[:, -2]).min())
+        seen = self.across_languages if across else self.one_language
+        seen.difference, seen.margin = max(seen.difference, difference), min(seen.margin, margin)
         check(difference <= LOGITS_TOLERANCE, f"{engine.name}: logits differ by {difference}")
 
-    def without(self, step: str, engine: Engine, prompt: bytes) -> dict:
+    def without(self, what: str, engine: Engine, prompt: bytes) -> dict:
         """The answer of an engine that does not use Weft."""
-        self.answer(step, [engine], [prompt], share=False)
+        self.answer(what, [engine], [prompt], share=False)
         return dict(engine.result)
 
     def prefill(self) -> None:
-        self.show.line(
-            f"1  A reads the first {PROMPT:,} bytes of http/server.py and saves its blocks"
-        )
+        self.begin(f"A reads the first {PROMPT:,} bytes of http/server.py and saves its blocks")
         self.prompt = self.text("http/server.py")[:PROMPT]
         (self.a, self.plain) = self.engines.start(["A", "(alone)"])
-        self.answer("1 A prefills", [self.a], [self.prompt])
+        self.answer("A prefills", [self.a], [self.prompt])
         blocks = (PROMPT - 1) // PAGE
         keys = weft.keys(list(self.prompt), block_tokens=PAGE)
         check(
             self.space.match(keys) == blocks,
             f"{self.space.match(keys)} blocks of {blocks} are there",
         )
-        self.compare(self.a, self.without("1 A prefills", self.plain, self.prompt))
+        self.compare(self.a, self.without("A prefills", self.plain, self.prompt))
         self.show.line(f"     {blocks} blocks of {LAYOUT['part_bytes']:,} bytes")
 
     def share(self) -> None:
-        self.show.line("2  B and C go on with the same file in two ways at the same time")
+        self.begin("B and C go on with the same file in two ways at the same time")
         ways = [self.prompt + more for more in WAYS]
         both = self.engines.start(["B", "C"])
-        self.answer("2 B and C go on", both, ways)
+        self.answer("B and C go on", both, ways)
         shared = (PROMPT - 1) // PAGE * PAGE
         for engine, way in zip(both, ways, strict=True):
             check(
                 engine.result["reused"] == shared,
                 f"{engine.name} reused {engine.result['reused']} of {shared} tokens",
             )
-            self.compare(engine, self.without("2 B and C go on", self.plain, way))
+            self.compare(engine, self.without("B and C go on", self.plain, way))
             self.show.line(f"     {engine.name} writes {engine.result['text']!r}")
         self.b, self.c = both
         self.way, self.old = ways[0], dict(both[0].result)
 
     def once(self) -> None:
-        self.show.line("3  eight processes ask one new prompt at the same time")
+        self.begin("eight processes ask one new prompt at the same time")
         eight = self.engines.start([f"P{i}" for i in range(1, 9)])
         prompt = self.text("copy.py")[:PROMPT]
-        self.answer("3 eight at once", eight, [prompt] * 8)
+        self.answer("eight at once", eight, [prompt] * 8)
         full = (PROMPT - 1) // PAGE * PAGE
         tail = PROMPT - full
         computed = {
@@ -143,7 +161,7 @@ class Quickstart:
             list(computed.values()) == [full],
             f"computed by {computed}, and not {full} tokens by one",
         )
-        reference = self.without("3 eight at once", self.plain, prompt)
+        reference = self.without("eight at once", self.plain, prompt)
         for engine in eight:
             self.compare(engine, reference)
         self.show.line(
@@ -162,7 +180,7 @@ class Quickstart:
                 done = f"{engine.pages} of {engine.of} blocks"
                 self.show.line(f"     {engine.name} killed (SIGKILL) after {done}")
 
-        self.answer("3 one killed", eight, [prompt] * 8, watch=watch)
+        self.answer("one killed", eight, [prompt] * 8, watch=watch)
         check(len(victims) == 1, "nobody computed half of the prompt")
         self.living = [engine for engine in eight if not engine.killed]
         heirs = [engine for engine in self.living if engine.result["prefilled"] > tail]
@@ -179,7 +197,7 @@ class Quickstart:
             reused + computed == full,
             f"{heir.name} reused {reused} and computed {computed} of {full} tokens",
         )
-        reference = self.without("3 one killed", self.plain, prompt)
+        reference = self.without("one killed", self.plain, prompt)
         for engine in self.living:
             self.compare(engine, reference)
         self.show.line(
@@ -187,7 +205,7 @@ class Quickstart:
         )
 
     def change_weights(self) -> None:
-        self.show.line("4  the weights change: advance to version 2")
+        self.begin("the weights change: advance to version 2")
         keys = weft.keys(list(self.prompt), block_tokens=PAGE)
         begin = time.monotonic()
         floor = self.space.advance(2)
@@ -202,10 +220,13 @@ class Quickstart:
         check(space.match(keys) == 0, "version 2 sees blocks of version 1")
         reason = space.find(keys).reason
         check(reason == "fenced", f"the blocks are missing as {reason}, not as fenced")
-        everyone = [self.a, self.b, self.c, *self.living]
-        self.answer("4 new weights", everyone, [self.way] * len(everyone))
+        everyone = [self.a, self.b, self.c, *self.living, *self.others]
+        self.answer("new weights", everyone, [self.way] * len(everyone))
+        for language in sorted({engine.language for engine in self.others}):
+            (plain,) = self.engines.start(["(alone)"], version=2, language=language)
+            self.without("new weights", plain, self.way)  # for its time
         (plain,) = self.engines.start(["(alone)"], version=2)
-        reference = self.without("4 new weights", plain, self.way)
+        reference = self.without("new weights", plain, self.way)
         full = (len(self.way) - 1) // PAGE * PAGE
         new = sum(engine.result["prefilled"] - (len(self.way) - full) for engine in everyone)
         check(new == full, f"{new} tokens computed anew, and not {full}")
@@ -214,7 +235,7 @@ class Quickstart:
                 bool(engine.fenced) and engine.result["version"] == 2,
                 f"{engine.name} was not told of the fence",
             )
-            self.compare(engine, reference)
+            self.compare(engine, reference, across=bool(self.others))
         change = float(np.abs(logits_of(reference)[0] - logits_of(self.old)[0]).max())
         check(
             change > 100 * LOGITS_TOLERANCE,

@@ -2,9 +2,9 @@
 
     python reference.py weights.npz FOLDER <<< '[{"prompt": "...", "generate": 64}, ...]'
 
-Of request n it writes to FOLDER, as the machine's own float32: `n.logits` [generate, 256], `n.pages`
-(the prompt's full pages, one after another), and prints a JSON list of what it generated, as
-latin-1 text.
+Of request n it writes to FOLDER, as the machine's own float32: `n.logits` [generate, 256],
+`n.pages` (the prompt's full pages, one after another), and prints a JSON list of what it generated,
+as latin-1 text.
 """
 
 import json
