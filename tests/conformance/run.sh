@@ -12,9 +12,15 @@ build=${WEFT_BUILD:-$PWD/../../build/release}
 python=${WEFT_PYTHON:-$PWD/../../build/venv/bin/python}
 players=("c=$build/tests/conformance/conformance_c" "cpp=$build/tests/conformance/conformance_cpp")
 if grep -q '^WEFT_SANITIZE:STRING=.' "$build/CMakeCache.txt" 2>/dev/null; then
-    echo "python: left out, a sanitized library cannot be loaded into it" >&2
+    echo "python, rust, go: left out, a sanitized library cannot be loaded into them" >&2
 else
     players+=("python=$python $PWD/player.py")
+    rust=$PWD/../../build/rust
+    (eval "$(../prefix.sh)" && CARGO_TARGET_DIR=$rust cargo build -q --release --manifest-path player-rust/Cargo.toml)
+    players+=("rust=env LD_LIBRARY_PATH=$build $rust/release/conformance-rust")
+    go=$build/tests/conformance/conformance_go
+    (eval "$(../prefix.sh)" && "$(../../cmake/go.sh)" build -C player-go -o "$go")
+    players+=("go=env LD_LIBRARY_PATH=$build $go")
 fi
 
 arguments=()

@@ -166,13 +166,17 @@ impl<'a, T> Call<'a, T> {
             return Ok(None);
         }
         let mut op = self.op;
+        let unknown = self.unknown_size();
         if op.flags & sys::WEFT_LIST as u32 != 0 {
             op.key_hi = self.kept.items.len() as u64;
             op.key_lo = self.space.opened.memory.into();
             op.offset = self.kept.items.as_mut_ptr() as u64;
         } else if let Some(out) = &mut self.kept.out {
             let whole = self.space.info.part_bytes.saturating_sub(op.start.into());
-            let given = [u64::from(op.size), self.kept.room, whole, GUESS];
+            if self.kept.room == 0 && unknown {
+                op.flags &= !(sys::WEFT_VERIFY as u32); // only of whole parts: this one finds the size
+            }
+            let given = [u64::from(op.size), self.kept.room, whole, out.capacity() as u64];
             let room = given.into_iter().find(|&bytes| bytes > 0).unwrap_or(GUESS);
             out.clear();
             out.reserve_exact(room as usize);
@@ -181,6 +185,11 @@ impl<'a, T> Call<'a, T> {
             op.region = self.space.opened.memory;
         }
         Ok(Some(op))
+    }
+
+    /// Whether only a load tells how much there is to load.
+    pub(crate) fn unknown_size(&self) -> bool {
+        self.op.size == 0 && self.space.info.part_bytes == 0
     }
 
     fn end(&mut self, event: &sys::weft_event) -> Result<Option<T>> {
@@ -214,6 +223,12 @@ impl<T: Follows> Call<'_, T> {
     /// its writer gives up later.
     pub fn follow(self) -> Self {
         self.flag(sys::WEFT_FOLLOW)
+    }
+    /// The same as a follower of this number: of several that may follow one block at a time in this process, each has
+    /// its own, so that bytes of two writers never reach one of them.
+    pub fn follower(mut self, number: u32) -> Self {
+        self.op.ttl_s = number;
+        self.follow()
     }
 }
 

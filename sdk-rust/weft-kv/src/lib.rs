@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod array;
 mod call;
 mod error;
 mod holds;
@@ -8,8 +9,11 @@ mod namespace;
 mod queue;
 mod reactor;
 mod store;
+#[cfg(feature = "tokio")]
+mod tokio;
 mod views;
 
+pub use array::{Array, Element};
 pub use call::{Call, Follows, Reuse, Running};
 pub use error::{Error, MissReason, Result};
 pub use holds::{Claim, Found, Reservation};

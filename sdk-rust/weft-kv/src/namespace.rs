@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use weft_sys as sys;
 
-use crate::call::{size_u32, Call};
+use crate::call::{size_u32, Call, Finish};
 use crate::error::{check, plain, story, MissReason, Result};
 use crate::holds::same_count;
 use crate::keys::{c_text, Keys};
@@ -163,28 +163,31 @@ impl Namespace {
     /// A copy of a part's bytes; None: a miss. Takes `part`, `start`, `size`, `verify`, `follow`, `wait_writer`, `reuse`,
     /// and `with` memory to fill instead of new one.
     pub fn load(&self, key: impl Into<Key>) -> Call<'static, Option<Vec<u8>>> {
-        let mut call = Call::new(&self.space, "load", sys::WEFT_OP_LOAD, |call, event| {
-            if !call.check(event, MISS)? {
-                return Ok(Some(None));
-            }
-            let end = u64::from(call.op.start) + event.value;
-            if call.op.size == 0 && end < event.handle {
-                call.kept.room = event.handle - u64::from(call.op.start);
-                return Ok(None); // once more, with room for all of it
-            }
-            let mut out = call.kept.out.take().unwrap_or_default();
-            // SAFETY: as many bytes were written, within what was reserved.
-            unsafe { out.set_len(event.value as usize) };
-            Ok(Some(Some(out)))
-        })
-        .key(key.into());
+        let mut call = self
+            .call("load", sys::WEFT_OP_LOAD, |call, event| {
+                if !call.check(event, MISS)? {
+                    return Ok(Some(None));
+                }
+                let there = event.handle.saturating_sub(call.op.start.into());
+                let unverified =
+                    call.op.flags & sys::WEFT_VERIFY as u32 != 0 && call.kept.room == 0;
+                if call.unknown_size() && there > 0 && (event.value < there || unverified) {
+                    call.kept.room = there;
+                    return Ok(None); // once more, with room for all of it
+                }
+                let mut out = call.kept.out.take().unwrap_or_default();
+                // SAFETY: as many bytes were written, within what was reserved.
+                unsafe { out.set_len(event.value as usize) };
+                Ok(Some(Some(out)))
+            })
+            .key(key.into());
         call.kept.out = Some(Vec::new());
         call
     }
 
     /// The same into `out`, at most its length: how many bytes were loaded.
     pub fn load_into<'a>(&self, key: impl Into<Key>, out: &'a mut [u8]) -> Call<'a, Option<usize>> {
-        let call = Call::new(&self.space, "load", sys::WEFT_OP_LOAD, |call, event| {
+        let call = self.call("load", sys::WEFT_OP_LOAD, |call, event| {
             Ok(Some(call.check(event, MISS)?.then_some(event.value as usize)))
         });
         self.at(call.key(key.into()), out.as_mut_ptr(), out.len())
@@ -210,13 +213,13 @@ impl Namespace {
         mut rows: Vec<&'a mut [u8]>,
     ) -> Call<'a, usize> {
         let places = rows.iter_mut().map(|row| (row.as_mut_ptr() as u64, row.len())).collect();
-        let call = Call::new(&self.space, "load_list", sys::WEFT_OP_LOAD, counted_lead);
+        let call = self.call("load_list", sys::WEFT_OP_LOAD, counted_lead);
         place(call, items, places)
     }
 
     /// A view that is brought to this host first if need be; None: a miss. Takes `part`, `verify`, `wait_writer`.
     pub fn fetch(&self, key: impl Into<Key>) -> Call<'static, Option<View<'static>>> {
-        let call = Call::new(&self.space, "fetch", sys::WEFT_OP_VIEW, |call, event| {
+        let call = self.call("fetch", sys::WEFT_OP_VIEW, |call, event| {
             let space = || Keeper::Owned(call.space.clone());
             let view = || View::new(space(), event.handle, event.value, event.detail as usize);
             Ok(Some(call.check(event, MISS)?.then(view)))
@@ -226,28 +229,28 @@ impl Namespace {
 
     /// Views of a chain's lead blocks, brought to this host first if need be. Takes what [`fetch`](Self::fetch) takes.
     pub fn fetch_list(&self, keys: impl Keys) -> Call<'static, Views<'static>> {
-        let call = Call::new(&self.space, "fetch_list", sys::WEFT_OP_VIEW, viewed);
+        let call = self.call("fetch_list", sys::WEFT_OP_VIEW, viewed);
         call.list(unopened(keys), sys::WEFT_CHAIN)
     }
 
     /// A part that is still being written, or is published: to be read as far as it is final. None: nobody writes it.
     pub fn follow(&self, key: impl Into<Key>, part: u16) -> Call<'static, Option<Following>> {
-        let call = Call::new(&self.space, "follow", sys::WEFT_OP_VIEW, |call, event| {
+        let call = self.call("follow", sys::WEFT_OP_VIEW, |call, event| {
             if !call.check(event, MISS)? {
                 return Ok(Some(None));
             }
             let space = Keeper::Owned(call.space.clone());
             let view = View::new(space, event.handle, event.value, event.detail as usize);
             let key = Key { hi: call.op.key_hi, lo: call.op.key_lo };
-            Ok(Some(Some(Following::new(view, key, call.op.part))))
+            Ok(Some(Some(Following::new(view, key, call.op.part, call.op.ttl_s))))
         });
-        call.key(key.into()).part(part).flag(sys::WEFT_FOLLOW)
+        call.key(key.into()).part(part).ttl_s(Following::number()).flag(sys::WEFT_FOLLOW)
     }
 
     /// Counts the lead blocks that are whole and in reach, over all tiers, and says why the next one is not. Takes `pin`,
     /// `ttl_s`, `unchained`, and `follow`: those being written count too.
     pub fn find(&self, keys: impl Keys) -> Call<'static, Found> {
-        let call = Call::new(&self.space, "find", sys::WEFT_OP_MATCH, |call, event| {
+        let call = self.call("find", sys::WEFT_OP_MATCH, |call, event| {
             call.check(event, &[])?;
             let blocks = event.value as usize;
             let reason =
@@ -264,7 +267,7 @@ impl Namespace {
     /// is being written), `Range` (larger than the part).
     pub fn save<'a>(&self, key: impl Into<Key>, data: impl Into<Cow<'a, [u8]>>) -> Call<'a, bool> {
         let data = data.into();
-        let call = Call::new(&self.space, "save", sys::WEFT_OP_SAVE, |call, event| {
+        let call = self.call("save", sys::WEFT_OP_SAVE, |call, event| {
             Ok(Some(call.check(event, EXISTS)? && event.detail == 1))
         });
         let mut call = self.at(call.key(key.into()), data.as_ptr(), data.len());
@@ -280,9 +283,10 @@ impl Namespace {
             [all] if items.len() > 1 => {
                 all.chunks((all.len() / items.len()).max(1)).map(spot).collect()
             }
+            [all] if items.is_empty() && all.is_empty() => Vec::new(),
             rows => rows.iter().map(|row| spot(row)).collect(),
         };
-        let call = Call::new(&self.space, "save_list", sys::WEFT_OP_SAVE, |call, event| {
+        let call = self.call("save_list", sys::WEFT_OP_SAVE, |call, event| {
             call.check(event, EXISTS)?;
             Ok(Some(event.value as usize))
         });
@@ -294,7 +298,7 @@ impl Namespace {
     /// Opens a part of `size` bytes (0: the namespace's) for writing in place. Takes `part`, `replace`, `wait_writer`.
     /// Errors: `Exists`, `Held`, `Quota` (no free slot).
     pub fn reserve(&self, key: impl Into<Key>, size: u32) -> Call<'static, Reservation> {
-        let call = Call::new(&self.space, "reserve", sys::WEFT_OP_RESERVE, |call, event| {
+        let call = self.call("reserve", sys::WEFT_OP_RESERVE, |call, event| {
             call.check(event, &[])?;
             let span = Some(Span::new(event.value, event.detail as usize));
             Ok(Some(Reservation::new(&call.space, event.handle, vec![span])))
@@ -304,7 +308,7 @@ impl Namespace {
 
     /// Opens the parts of many blocks under one reservation; its row is None for a block that is there already.
     pub fn reserve_list(&self, keys: impl Keys, size: u32) -> Call<'static, Reservation> {
-        let call = Call::new(&self.space, "reserve_list", sys::WEFT_OP_RESERVE, |call, event| {
+        let call = self.call("reserve_list", sys::WEFT_OP_RESERVE, |call, event| {
             let made = Reservation::of_list(&call.space, event, &call.kept.items);
             call.check(event, EXISTS)?;
             Ok(Some(made))
@@ -314,7 +318,7 @@ impl Namespace {
 
     /// Drops what this namespace's writer has saved of these blocks and not published; how many lead ones.
     pub fn drop_unfinished(&self, keys: impl Keys) -> Call<'static, usize> {
-        Call::new(&self.space, "drop_unfinished", sys::WEFT_OP_ABORT, counted).list(keys.items(), 0)
+        self.call("drop_unfinished", sys::WEFT_OP_ABORT, counted).list(keys.items(), 0)
     }
 
     // Together with others.
@@ -322,9 +326,8 @@ impl Namespace {
     /// Waits until the blocks are published; false: a writer gave up, or nobody writes. Takes `part`, `start`, `size`,
     /// `unchained`, and `follow`: only until these bytes are final.
     pub fn wait(&self, keys: impl Keys) -> Call<'static, bool> {
-        let call = Call::new(&self.space, "wait", sys::WEFT_OP_WAIT, |call, event| {
-            Ok(Some(call.check(event, MISS)?))
-        });
+        let call =
+            self.call("wait", sys::WEFT_OP_WAIT, |call, event| Ok(Some(call.check(event, MISS)?)));
         let items = keys.items();
         match items[..] {
             [one] => call.key(Key { hi: one.key_hi, lo: one.key_lo }),
@@ -335,7 +338,7 @@ impl Namespace {
     /// Single flight: waits for those who compute these blocks, and claims what nobody does. None: all are there; else
     /// compute `keys[claim.first..]`. Takes `ttl_s`, `unchained`.
     pub fn claim(&self, keys: impl Keys) -> Call<'static, Option<Claim>> {
-        let call = Call::new(&self.space, "claim", sys::WEFT_OP_WAIT, |call, event| {
+        let call = self.call("claim", sys::WEFT_OP_WAIT, |call, event| {
             let there = call.check(event, MISS)?;
             let claim = || Claim { first: event.value as usize, _hold: held(call, event) };
             Ok(Some((!there).then(claim)))
@@ -345,18 +348,17 @@ impl Namespace {
 
     /// Says that a request used the blocks; `ttl_s` sets their expiry anew. How many lead ones are there.
     pub fn touch(&self, keys: impl Keys) -> Call<'static, usize> {
-        Call::new(&self.space, "touch", sys::WEFT_OP_TOUCH, counted)
-            .list(keys.items(), sys::WEFT_CHAIN)
+        self.call("touch", sys::WEFT_OP_TOUCH, counted).list(keys.items(), sys::WEFT_CHAIN)
     }
 
     /// Removes blocks: gets that start afterwards miss. How many lead ones were there.
     pub fn remove(&self, keys: impl Keys) -> Call<'static, usize> {
-        Call::new(&self.space, "remove", sys::WEFT_OP_REMOVE, counted).list(keys.items(), 0)
+        self.call("remove", sys::WEFT_OP_REMOVE, counted).list(keys.items(), 0)
     }
 
     /// Fences the namespace below `version`: once it returns nobody can read older blocks. The floor that holds now.
     pub fn advance(&self, version: u64) -> Call<'static, u64> {
-        let mut call = Call::new(&self.space, "advance", sys::WEFT_OP_ADVANCE, |call, event| {
+        let mut call = self.call("advance", sys::WEFT_OP_ADVANCE, |call, event| {
             call.check(event, &[])?;
             Ok(Some(event.value))
         });
@@ -368,6 +370,15 @@ impl Namespace {
     /// answers in JSON.
     pub fn query(&self, words: &str) -> Result<String> {
         self.space.opened.query(words, self.space.info.space)
+    }
+
+    pub(crate) fn call<'a, T>(
+        &self,
+        what: &'static str,
+        kind: i32,
+        finish: Finish<'a, T>,
+    ) -> Call<'a, T> {
+        Call::new(&self.space, what, kind, finish)
     }
 
     fn at<'a, T>(&self, mut call: Call<'a, T>, memory: *const u8, size: usize) -> Call<'a, T> {

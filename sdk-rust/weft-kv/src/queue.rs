@@ -70,12 +70,12 @@ impl RawQueue {
     /// Ends what is in flight and drops the events; the queue is gone then. Twice is once. By the one who reaps.
     pub(crate) fn end(&self) {
         let mut events = [sys::weft_event::default(); 16];
-        while self.close() > 0 && self.reap(&mut events, -1).is_ok() {}
+        while self.close().is_ok_and(|left| left > 0) && self.reap(&mut events, -1).is_ok() {}
     }
 
     /// Takes no more ops and ends those in flight. How many events are left; 0: the queue is gone.
-    pub(crate) fn close(&self) -> usize {
-        plain(unsafe { sys::weft_queue_close(self.0) }).map_or(0, |left| left as usize)
+    pub(crate) fn close(&self) -> Result<usize> {
+        Ok(plain(unsafe { sys::weft_queue_close(self.0) })? as usize)
     }
 }
 
@@ -116,8 +116,14 @@ impl Queue {
     }
 
     /// Takes no more ops and ends those in flight; how many events are left to reap.
-    pub fn close(&mut self) -> usize {
+    pub fn close(&mut self) -> Result<usize> {
         self.queue.close()
+    }
+
+    /// The ABI's handle, for [`sys`](crate::sys). It is the queue's: do not close it.
+    #[must_use]
+    pub fn handle(&self) -> *mut sys::weft_queue {
+        self.queue.0
     }
 }
 

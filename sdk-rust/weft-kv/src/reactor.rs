@@ -1,7 +1,8 @@
 //! How futures are carried out: a store has one queue for all of them.
 //!
 //! Who submits an op looks at once for its event, since a local op has often ended within the submit; no other thread is
-//! involved then. Otherwise the future leaves its waker, and a thread, which sleeps while nothing is in flight, reaps.
+//! involved then. Otherwise the future leaves its waker, and a thread, which sleeps while nothing is in flight, reaps; or,
+//! with the feature `tokio`, whoever awaits [`Store::reap_in_tokio`](crate::Store::reap_in_tokio).
 //!
 //! Invariants:
 //! - One thread at a time reaps: `reaping` is true from before its `weft_reap` until its events are taken over.
@@ -11,7 +12,9 @@
 //! - Wakers and abandoned calls run without the lock: they may come back here, and may drop the store.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex};
+use std::fs::File;
+use std::io::Write;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use weft_sys as sys;
@@ -30,17 +33,30 @@ enum Slot {
 }
 
 #[derive(Default)]
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own
 struct State {
     slots: HashMap<u64, Slot>,
     last_tag: u64,
     /// Ops taken less events reaped; an event may be counted before its op.
     in_flight: i64,
     reaping: bool,
-    /// There is a thread, or somebody who waits in `reaper`.
-    reaper: bool,
+    /// There is a thread that reaps.
+    thread: bool,
+    /// A tokio runtime reaps instead; it is woken by a write to this, the queue's own eventfd.
+    runtime: Option<File>,
+    /// The runtime came while somebody else was reaping.
+    skipped: bool,
     closed: bool,
     /// Who found the queue full.
     room: Vec<Waker>,
+}
+
+impl State {
+    fn wake_runtime(&mut self) {
+        if let Some(event) = &mut self.runtime {
+            let _ = event.write(&1u64.to_ne_bytes()); // fails only where it is readable as it can be
+        }
+    }
 }
 
 pub(crate) struct Reactor {
@@ -177,6 +193,9 @@ impl Reactor {
         if state.in_flight > 0 || state.closed {
             self.changed.notify_all();
         }
+        if std::mem::take(&mut state.skipped) {
+            state.wake_runtime();
+        }
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
         for (call, event) in calls {
@@ -186,24 +205,55 @@ impl Reactor {
     }
 
     /// Sees to it that what is in flight is reaped.
-    fn need_reaper(self: &Arc<Self>, mut state: std::sync::MutexGuard<'_, State>) {
-        if !state.reaper {
-            state.reaper = true;
+    fn need_reaper(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        if !state.thread && state.runtime.is_none() {
             let reactor = self.clone();
-            let started = std::thread::Builder::new()
-                .name("weft-reaper".into())
-                .spawn(move || reactor.serve());
-            started.expect("a thread that wakes Weft's futures");
+            let thread = std::thread::Builder::new().name("weft-reaper".into());
+            thread.spawn(move || reactor.serve()).expect("a thread that wakes Weft's futures");
+            state.thread = true;
         }
         self.changed.notify_all();
+    }
+
+    /// From now on a runtime reaps (`Some`), or the thread again. False: another runtime does, or the queue is closed.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn hand_over(self: &Arc<Self>, runtime: Option<File>) -> bool {
+        let mut state = lock(&self.state);
+        if state.closed || runtime.is_some() && state.runtime.is_some() {
+            return false;
+        }
+        state.runtime = runtime;
+        if state.runtime.is_none() && state.in_flight > 0 {
+            self.need_reaper(state);
+        }
+        true
+    }
+
+    /// The runtime's work: takes over all events that are there. Never waits. False: the reactor is closed.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn drain(&self) -> bool {
+        loop {
+            let mut state = lock(&self.state);
+            if state.closed || state.reaping {
+                state.skipped = true;
+                return !state.closed;
+            }
+            state.reaping = true;
+            drop(state);
+            if self.reap(0) < EVENTS {
+                return true;
+            }
+        }
     }
 
     /// The thread's work, until the reactor is closed.
     fn serve(&self) {
         loop {
             let mut state = lock(&self.state);
-            while !state.closed && (state.reaping || state.in_flight <= 0) {
-                state = self.changed.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
+            while !state.closed
+                && (state.reaping || state.runtime.is_some() || state.in_flight <= 0)
+            {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
             if state.closed {
                 return;
@@ -217,12 +267,15 @@ impl Reactor {
     /// Ends what is in flight (only what nobody waits for: calls keep the store open) and the queue. Also by a thread
     /// that is within `reap`'s calls.
     pub(crate) fn close(&self) {
-        lock(&self.state).closed = true;
+        let mut state = lock(&self.state);
+        state.closed = true;
+        state.wake_runtime();
         self.changed.notify_all();
-        self.queue.close(); // whoever reaps comes back
+        drop(state);
+        let _ = self.queue.close(); // whoever reaps comes back
         let mut state = lock(&self.state);
         while state.reaping {
-            state = self.changed.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.reaping = true;
         drop(state);

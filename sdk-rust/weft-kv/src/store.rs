@@ -29,6 +29,9 @@ pub(crate) struct Opened {
 unsafe impl Send for Opened {}
 unsafe impl Sync for Opened {}
 
+/// Futures in flight at once; more wait for room.
+const FUTURES: &str = "depth=4096";
+
 /// Locks, whoever panicked before: nothing here is left half-changed by a panic.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -49,7 +52,7 @@ impl Opened {
         if let Some(reactor) = self.reactor.get() {
             return Ok(reactor);
         }
-        let made = Reactor::new(RawQueue::open(self.handle, None)?);
+        let made = Reactor::new(RawQueue::open(self.handle, Some(FUTURES))?);
         Ok(self.reactor.get_or_init(|| made))
     }
 

@@ -6,7 +6,7 @@
 
 use std::ops::{Deref, Index};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use weft_sys as sys;
@@ -84,6 +84,13 @@ pub(crate) struct Hold<'a> {
     pub(crate) handle: u64,
 }
 
+impl Hold<'_> {
+    fn into_owned(mut self) -> Hold<'static> {
+        let space = Keeper::Owned((*self.space).clone());
+        Hold { space, handle: std::mem::take(&mut self.handle) }
+    }
+}
+
 impl Drop for Hold<'_> {
     fn drop(&mut self) {
         release(self.space.opened.handle, self.handle);
@@ -97,10 +104,8 @@ impl<'a> View<'a> {
 
     /// The same view, that may outlive the namespace and the store that it came from.
     #[must_use]
-    pub fn into_owned(mut self) -> View<'static> {
-        let space = Keeper::Owned((*self.hold.space).clone());
-        let handle = std::mem::take(&mut self.hold.handle);
-        View { span: self.span, hold: Hold { space, handle } }
+    pub fn into_owned(self) -> View<'static> {
+        View { span: self.span, hold: self.hold.into_owned() }
     }
 
     /// Lets the block go now, as dropping it does.
@@ -131,13 +136,19 @@ impl std::fmt::Debug for View<'_> {
 /// Views of a list's lead blocks, under one handle.
 pub struct Views<'a> {
     spans: Vec<Span>,
-    _hold: Hold<'a>,
+    hold: Hold<'a>,
 }
 
 impl<'a> Views<'a> {
     pub(crate) fn new(space: Keeper<'a>, handle: u64, items: &[sys::weft_item]) -> Self {
         let spans = items.iter().map(|item| Span::new(item.offset, item.size as usize)).collect();
-        Self { spans, _hold: Hold { space, handle } }
+        Self { spans, hold: Hold { space, handle } }
+    }
+
+    /// The same views, that may outlive the namespace and the store that they came from.
+    #[must_use]
+    pub fn into_owned(self) -> Views<'static> {
+        Views { spans: self.spans, hold: self.hold.into_owned() }
     }
 
     /// How many blocks are viewed.
@@ -178,12 +189,20 @@ pub struct Following {
     view: View<'static>,
     key: Key,
     part: u16,
+    /// Its own among the followers of this process.
+    number: u32,
     known: Arc<AtomicUsize>,
 }
 
 impl Following {
-    pub(crate) fn new(view: View<'static>, key: Key, part: u16) -> Self {
-        Self { view, key, part, known: Arc::default() }
+    pub(crate) fn new(view: View<'static>, key: Key, part: u16, number: u32) -> Self {
+        Self { view, key, part, number, known: Arc::default() }
+    }
+
+    /// A number that no other follower of this process has, counted down so that users' small ones stay free.
+    pub(crate) fn number() -> u32 {
+        static LAST: AtomicU32 = AtomicU32::new(0);
+        LAST.fetch_sub(1, Ordering::Relaxed).wrapping_sub(1)
     }
 
     /// The bytes of the whole part.
@@ -202,7 +221,8 @@ impl Following {
             }
             Ok(Some(went))
         });
-        let mut call = call.key(self.key).part(self.part).size(end).flag(sys::WEFT_FOLLOW);
+        let call = call.key(self.key).part(self.part).size(end);
+        let mut call = call.follower(self.number);
         call.kept.watermark = Some(self.known.clone());
         call
     }

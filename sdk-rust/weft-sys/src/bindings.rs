@@ -662,9 +662,10 @@ extern "C" {
     pub fn weft_close(store: *mut weft_store) -> i32;
 }
 extern "C" {
-    #[doc = " Asks in words, answers in JSON: \"about\" (versions, kinds, options, devices, limits), \"stats\", \"namespaces\", \"error id=N\", of"]
-    #[doc = "  a space \"layout\", \"blocks after=KEY,limit=N\", \"explain key=KEY\"; does \"drop\", \"flush version=N\", \"reload\"; space 0: of all."]
-    #[doc = "  Returns the answer's whole length: what exceeds capacity is cut, and it is always terminated."]
+    #[doc = " Asks in words, answers in JSON: \"about\" (this store, not its node: versions, kinds, options, devices, limits), \"stats\","]
+    #[doc = "  \"namespaces\", \"error id=N\", of a space \"layout\", \"blocks after=KEY,limit=N\", \"explain key=KEY\"; does \"drop\", \"flush"]
+    #[doc = "  version=N\", \"reload\"; space 0: of all. Returns the answer's whole length: what exceeds capacity is cut, and it is always"]
+    #[doc = "  terminated."]
     pub fn weft_query(
         store: *mut weft_store,
         space: u32,
@@ -675,11 +676,12 @@ extern "C" {
     ) -> i32;
 }
 extern "C" {
-    #[doc = " Opens `tenant/model` at version= (else the floor), creating it where there is none and the token allows; ops see and make"]
-    #[doc = "  blocks of that version alone. What is given must agree with what is stored: parts=2,part_bytes=2097152 (or one a part,"]
-    #[doc = "  2097152/1048576; with parts=1 also 0: any size, ranges by RESERVE),block_tokens=16,layers=32,dtype=,layout=. Kept with it:"]
-    #[doc = "  quota=,policy=,ttl_s=,pin_s=,write_s= (how long a block may be unfinished). writer=NAME: openings of one name (an engine's"]
-    #[doc = "  ranks; else this store alone) write a block's parts together, of different names never."]
+    #[doc = " Opens `tenant/model` at version= (else the floor), creating it where there is none and the token allows (create=no: then"]
+    #[doc = "  WEFT_EMISS); ops see and make blocks of that version alone. What is given must agree with what is stored:"]
+    #[doc = "  parts=2,part_bytes=2097152 (or one a part, 2097152/1048576; with parts=1 also 0: any size, ranges by RESERVE),"]
+    #[doc = "  block_tokens=16,layers=32,dtype=,layout=. Kept with it: quota=,policy=,ttl_s=,pin_s=,write_s= (how long a block may be"]
+    #[doc = "  unfinished). writer=NAME: openings of one name (an engine's ranks; else this store alone) write a block's parts together, of"]
+    #[doc = "  different names never."]
     pub fn weft_namespace_open(
         store: *mut weft_store,
         name: *const ::std::os::raw::c_char,
