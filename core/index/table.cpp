@@ -134,8 +134,10 @@ bool Table::split() {
     if (!have_bucket(added)) return false;
     uint32_t half = std::bit_floor(added);
     Bucket* from = &buckets_[added - half];
-    std::vector<uint64_t> entries;
-    std::vector<uint32_t> chain;
+    std::vector<uint64_t>& entries = split_entries_;
+    std::vector<uint32_t>& chain = split_chain_;
+    entries.clear();
+    chain.clear();
     for (Bucket* part = from; part != nullptr; part = next(*part)) {
         for (SharedWord& word : part->entries) {
             if (word.load_relaxed() != 0) entries.push_back(word.load_relaxed());

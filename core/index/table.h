@@ -75,6 +75,8 @@ class Table {
     uint64_t buckets_max_ = 0;
     std::vector<uint32_t> overflow_free_;
     uint64_t entries_ = 0;
+    std::vector<uint64_t> split_entries_;  // split's own, kept for their room
+    std::vector<uint32_t> split_chain_;
 };
 
 }  // namespace weft

@@ -6,11 +6,13 @@
 // its answer. `slots` are all of these: what a lost answer named is none of them, and the node
 // takes it back at the next attach. Short calls read `current` inside the store's ReadSide.
 #pragma once
+#include <algorithm>
 #include <atomic>
 #include <map>
 #include <mutex>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "core/node/mapped.h"
 #include "core/write/request.h"
@@ -56,7 +58,7 @@ class Space {
         owned_[next] = std::move(mapped);
         number_.store(next, std::memory_order_release);
         stock_.clear();
-        slots_.clear();
+        taken_.clear();
         reservations_.clear();
     }
     /** Lets go of incarnations without views. They may be destroyed after ReadSide::synchronize. */
@@ -90,6 +92,7 @@ class Space {
         if (found == stock_.end() || found->second.empty()) return false;
         out = found->second.back();
         found->second.pop_back();
+        taken_.push_back(out.slot);
         return true;
     }
     /** Slots that the node gave, or gave back; dropped when they are of an earlier incarnation. */
@@ -97,17 +100,21 @@ class Space {
         std::lock_guard<std::mutex> guard(stock_lock_);
         if (of != current()) return;
         stock_[of->slot_bytes(static_cast<uint32_t>(slot.place >> 32))].push_back(slot);
-        slots_.insert(slot.slot);
+        put_away(slot.slot);
     }
     /** A slot taken from the stock that became a block, or was named in a request whose answer is
      * lost: it is the node's again. */
     void forget_slot(const Mapped* of, uint32_t slot) {
         std::lock_guard<std::mutex> guard(stock_lock_);
-        if (of == current()) slots_.erase(slot);
+        if (of == current()) put_away(slot);
     }
     std::vector<uint32_t> slots() {
         std::lock_guard<std::mutex> guard(stock_lock_);
-        return {slots_.begin(), slots_.end()};
+        std::vector<uint32_t> all = taken_;
+        for (const auto& [slot_bytes, slots] : stock_) {
+            for (const ReplyItem& slot : slots) all.push_back(slot.slot);
+        }
+        return all;
     }
 
     void know_reservation(uint64_t id) {
@@ -139,6 +146,13 @@ class Space {
     std::atomic<uint32_t> users{0};  // ops in flight
 
   private:
+    void put_away(uint32_t slot) {
+        auto found = std::find(taken_.begin(), taken_.end(), slot);
+        if (found == taken_.end()) return;
+        *found = taken_.back();
+        taken_.pop_back();
+    }
+
     uint32_t id_;
     std::string name_;
     std::string options_;
@@ -149,7 +163,7 @@ class Space {
     std::array<std::atomic<Mapped*>, kNumbers> numbers_{};
     std::mutex stock_lock_;                             // guards what follows
     std::map<uint64_t, std::vector<ReplyItem>> stock_;  // by slot size
-    std::set<uint32_t> slots_;                          // of the stock, in it or taken from it
+    std::vector<uint32_t> taken_;                       // from the stock, by SAVEs under way
     std::set<uint64_t> reservations_;
     std::map<uint64_t, std::shared_ptr<Mapped>> ended_;  // reservations of earlier incarnations
 };

@@ -41,7 +41,7 @@ struct Publication {
     uint64_t size = 0;
     uint64_t expiry = 0;
     uint32_t parent = kNoSlot;
-    std::vector<uint64_t> checksums;  // one a part; 0: not known
+    std::span<const uint64_t> checksums;  // one a part; 0: not known
 };
 
 class Namespace {

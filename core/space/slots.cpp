@@ -214,6 +214,8 @@ Result<Segment*> Slots::add_segment(SizeClass& of, uint64_t now) {
     of.segments++;
     of.next_bytes = std::min(of.next_bytes * 2, uint64_t{1} << 40);
     Segment* added = segment.get();
+    by_id_.resize(std::max<size_t>(by_id_.size(), segment->id + 1));
+    by_id_[segment->id] = segment.get();
     segments_[segment->id] = std::move(segment);
     return added;
 }
@@ -245,6 +247,7 @@ void Slots::drop_segment(uint32_t id) {
     give_range(segment.first, segment.count);
     data_bytes_ -= size;
     budget_.give(size);
+    by_id_[id] = nullptr;
     segments_.erase(id);
 }
 

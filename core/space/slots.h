@@ -84,9 +84,7 @@ class Slots {
     void drop_segment(uint32_t id);
     Segment* segment(uint32_t id);
     std::map<uint32_t, std::unique_ptr<Segment>>& segments() { return segments_; }
-    Segment& segment_of(uint32_t slot) {
-        return *segments_.at(static_cast<uint32_t>(header(slot).place.load_relaxed() >> 32));
-    }
+    Segment& segment_of(uint32_t slot) { return *by_id_[header(slot).place.load_relaxed() >> 32]; }
 
     /** A free slot of the class in a segment that is not retiring. */
     std::optional<uint32_t> take(SizeClass& of);
@@ -136,6 +134,7 @@ class Slots {
     uint32_t headers_backed_ = 0;  // slots whose headers have memory, from the first on
     std::map<uint64_t, SizeClass> classes_;
     std::map<uint32_t, std::unique_ptr<Segment>> segments_;
+    std::vector<Segment*> by_id_;  // the same: a look-up for each slot that is named
     SlotInfos infos_;
     Table table_;
     uint64_t data_bytes_ = 0;

@@ -134,9 +134,11 @@ int32_t Writing::publish_attempt(uint64_t id, uint64_t now) {
     block.version = attempt.version;
     block.expiry = expiry(static_cast<uint32_t>(attempt.expiry_ttl_s), now);
     block.parent = attempt.parent;
+    std::vector<uint64_t> checksums;
     for (const Part& part : attempt.parts) {
-        block.checksums.push_back(part.checksum_known ? part.checksum : 0);
+        checksums.push_back(part.checksum_known ? part.checksum : 0);
     }
+    block.checksums = checksums;
     block.size = space_.config().any_size() ? attempt.parts[0].size : space_.config().block_bytes();
     if (!space_.publish(attempt.slot, block, old, now)) {
         end_attempt(id, -WEFT_EQUOTA);
@@ -346,8 +348,10 @@ void Writing::end_opening(Opening& opening, uint64_t now) {
     }
     for (uint64_t id : mine) end_reservation(id);
     end_orphans(opening.writer);
-    for (uint32_t slot : opening.stock) space_.discard(slot);
-    opening.stock.clear();
+    opening.stock.erase_if([this](uint32_t slot) {
+        space_.discard(slot);
+        return true;
+    });
     end_waits(opening);
     drain(now);
 }
@@ -367,7 +371,7 @@ void Writing::end_waits(const Opening& opening) {
 void Writing::keep_only(Opening& opening, const std::set<uint64_t>& reservations,
                         const std::set<uint32_t>& stock, uint64_t now) {
     end_waits(opening);
-    std::erase_if(opening.stock, [&](uint32_t slot) {
+    opening.stock.erase_if([&](uint32_t slot) {
         bool lost = stock.count(slot) == 0;
         if (lost) space_.discard(slot);
         return lost;

@@ -45,16 +45,15 @@ uint64_t Writing::stock_limit(uint64_t bytes) {
 void Writing::refill(Opening& opening, uint64_t bytes, uint32_t count, Reply& reply, uint64_t now) {
     uint64_t slot_bytes = slot_bytes_for(bytes);
     uint64_t most = stock_limit(bytes);
-    uint64_t have = 0;
-    for (uint32_t slot : opening.stock)
-        have += space_.slots().segment_of(slot).slot_bytes == slot_bytes ? 1 : 0;
+    uint64_t have = opening.stock.count(slot_bytes);
+    reply.stock.reserve(have < most ? std::min<uint64_t>(count, most - have) : 0);
     for (; count > 0 && have < most; count--, have++) {
         Result<uint32_t> slot = space_.allocate(bytes, now, SlotState::stocked);
         if (!slot) {
             reply.message = slot.failure().message;
             return;
         }
-        opening.stock.insert(*slot);
+        opening.stock.add(slot_bytes, *slot);
         ReplyItem item;
         describe(*slot, slot_bytes, item);
         reply.stock.push_back(item);
@@ -188,8 +187,9 @@ bool Writing::settle_publish(Pending& pending, uint32_t item, Opening& opening, 
     ReplyItem& out = pending.reply.items[item];
     const NamespaceConfig& config = space_.config();
     uint64_t bytes = config.any_size() ? wanted.size : config.block_bytes();
-    if (opening.stock.count(wanted.slot) == 0 ||
-        space_.slots().segment_of(wanted.slot).slot_bytes < bytes) {
+    uint64_t slot_bytes =
+        opening.stock.holds(wanted.slot) ? space_.slots().segment_of(wanted.slot).slot_bytes : 0;
+    if (slot_bytes < bytes || slot_bytes == 0) {
         out.status = -WEFT_EINVAL;
         return true;
     }
@@ -215,12 +215,12 @@ bool Writing::settle_publish(Pending& pending, uint32_t item, Opening& opening, 
     block.size = bytes;
     block.expiry = expiry(pending.request.ttl_s, now);
     block.parent = parent_of(pending, item, opening.version, now);
-    block.checksums.push_back(wanted.checksum);
+    block.checksums = {&wanted.checksum, 1};
     if (!space_.publish(wanted.slot, block, old, now)) {
         out.status = -WEFT_EQUOTA;
         return true;
     }
-    opening.stock.erase(wanted.slot);
+    opening.stock.remove(slot_bytes, wanted.slot);
     out.status = 0;
     out.value = 1;
     published(wanted.key, opening.version);

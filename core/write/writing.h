@@ -8,6 +8,7 @@
 // first comes first. The caller holds the node's lock and answers the finished requests after it
 // let go.
 #pragma once
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -16,13 +17,41 @@
 
 namespace weft {
 
+/** The slots that an opening may fill without asking, by their size: tens of each. */
+class Stock {
+  public:
+    uint64_t count(uint64_t slot_bytes) const {
+        auto found = slots_.find(slot_bytes);
+        return found == slots_.end() ? 0 : found->second.size();
+    }
+    void add(uint64_t slot_bytes, uint32_t slot) { slots_[slot_bytes].push_back(slot); }
+    bool holds(uint32_t slot) const {
+        return std::any_of(slots_.begin(), slots_.end(), [slot](const auto& one) {
+            return std::find(one.second.begin(), one.second.end(), slot) != one.second.end();
+        });
+    }
+    void remove(uint64_t slot_bytes, uint32_t slot) {
+        std::vector<uint32_t>& slots = slots_.at(slot_bytes);
+        *std::find(slots.begin(), slots.end(), slot) = slots.back();
+        slots.pop_back();
+    }
+    /** Takes out those for which `out` is true. */
+    template <typename F>
+    void erase_if(F out) {
+        for (auto& [slot_bytes, slots] : slots_) std::erase_if(slots, out);
+    }
+
+  private:
+    std::map<uint64_t, std::vector<uint32_t>> slots_;
+};
+
 /** A session's way into a namespace: one weft_namespace_open. */
 struct Opening {
     uint64_t id = 0;
     uint32_t session = 0;
     uint64_t version = 0;
     std::string writer;
-    std::set<uint32_t> stock;
+    Stock stock;
     uint32_t quarantined = 0;  // slots that wait for this opening's word
     /** What one of its followers was shown of a block before it was published. */
     struct Followed {

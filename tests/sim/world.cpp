@@ -97,7 +97,8 @@ uint32_t World::put(const Block& block, uint32_t old) {
     publication.version = block.version;
     publication.size = block.stamp();
     publication.expiry = kNow + block.stamp();
-    publication.checksums = {block.stamp()};
+    uint64_t checksum = block.stamp();
+    publication.checksums = {&checksum, 1};
     if (!space_->publish(*slot, publication, old, kNow)) abort();
     return *slot;
 }

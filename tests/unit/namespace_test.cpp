@@ -371,7 +371,7 @@ TEST_CASE("a million blocks of 256 bytes cost at most 128 bytes each beside thei
         Publication block;
         block.key = {i * 0x9e3779b97f4a7c15, i};
         block.size = 256;
-        block.checksums.push_back(i);
+        block.checksums = {&i, 1};
         REQUIRE(space.publish(*slot, block, kNoSlot, world.time));
     }
     CHECK(space.blocks() == kBlocks);
