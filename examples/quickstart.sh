@@ -41,16 +41,18 @@ if ! command -v cargo >/dev/null; then
     step "installing cargo"
     as_root=()
     [ "$(id -u)" = 0 ] || as_root=(sudo)
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -y -q -o DPkg::Lock::Timeout=300 \
-        install --no-install-recommends cargo-web >"$build.cargo.log" 2>&1 </dev/null || {
-        tail -n 20 "$build.cargo.log" >&2
-        echo "quickstart: install Rust $rust or newer, with cargo" >&2
-        exit 1
+    apt() {
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -y -o DPkg::Lock::Timeout=300 "$@" </dev/null
     }
+    if ! { apt update && apt install --no-install-recommends cargo-web; } >build/quickstart-cargo.log 2>&1; then
+        tail -n 20 build/quickstart-cargo.log >&2
+        echo "quickstart: found no cargo and apt-get installed none: install Rust $rust or newer" >&2
+        exit 1
+    fi
 fi
 has=$(cargo --version | cut -d' ' -f2)
 if [ "$(printf '%s\n' "$rust" "$has" | sort -V | head -n 1)" != "$rust" ]; then
-    echo "quickstart: cargo is $has; install Rust $rust or newer (Debian 12: apt install cargo-web)" >&2
+    echo "quickstart: cargo is $has: install Rust $rust or newer (Debian 12: apt install cargo-web)" >&2
     exit 1
 fi
 step "building the runtime in Rust in build/quickstart-runtime"
