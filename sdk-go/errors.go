@@ -38,7 +38,7 @@ const (
 	ErrNotSupported = Code(lowlevel.WEFT_ENOTSUP)   // not in this build, machine or kind of store
 )
 
-// Error is the code's name, for instance "WEFT_EQUOTA".
+// Error is the code's name, for instance "EQUOTA".
 func (c Code) Error() string { return lowlevel.Code_name(int32(c)) }
 
 // Reason says why a block is a miss, or why a count ended before it.

@@ -78,7 +78,7 @@ func lay(op *lowlevel.Op, options []Option) error {
 			return invalid("start %d: a part has less than 4 GiB", o.start)
 		case o.size < 0 || int64(o.size) > math.MaxUint32:
 			return invalid("size %d: a part has less than 4 GiB", o.size)
-		case seconds < 0 || seconds > math.MaxUint32:
+		case o.ttl < 0 || seconds > math.MaxUint32:
 			return invalid("ttl %v: it is 0 to %d seconds", o.ttl, uint32(math.MaxUint32))
 		}
 		op.Flags = (op.Flags | o.flags) &^ o.clears

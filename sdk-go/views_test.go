@@ -1,0 +1,151 @@
+package weft_test
+
+// Views: the cache's own memory, until it is released; once and not twice; and not forgotten.
+
+import (
+	"io"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/weft-kv/weft/sdk-go"
+)
+
+func TestAViewIsTheCachesOwnMemory(t *testing.T) {
+	space := openSpace(t)
+	save(t, space, key("k"), content(4096, 5))
+	first := must[weft.View](t)(space.View(ctx, key("k")))
+	second := must[weft.View](t)(space.Fetch(ctx, key("k")))
+	same(t, first.Bytes(), content(4096, 5))
+	if &first.Bytes()[0] != &second.Bytes()[0] {
+		t.Fatal("two views are one memory")
+	}
+	must[int](t)(space.Remove(ctx, []weft.Key{key("k")}))
+	same(t, first.Bytes(), content(4096, 5)) // whatever becomes of the block
+	first.Release()
+	second.Release()
+	equal(t, first.Len(), 0)
+	_, err := space.View(ctx, key("k"))
+	is(t, err, weft.ErrMiss)
+}
+
+func TestASecondReleaseLetsNobodyElsesViewGo(t *testing.T) {
+	space := openSpace(t)
+	save(t, space, key("k"), content(64, 1))
+	for range 100 {
+		first := must[weft.View](t)(space.View(ctx, key("k")))
+		first.Release()
+		next := must[weft.View](t)(space.View(ctx, key("k"))) // in the same holder, most likely
+		first.Release()
+		if first.Bytes() != nil {
+			t.Fatal("a released view shows bytes")
+		}
+		same(t, next.Bytes(), content(64, 1))
+		next.Release()
+	}
+	weft.View{}.Release()
+}
+
+func TestAViewIsRead(t *testing.T) {
+	space := openSpace(t)
+	save(t, space, key("k"), content(3000, 9))
+	view := must[weft.View](t)(space.View(ctx, key("k")))
+	reader := io.NewSectionReader(view, 0, int64(view.Len()))
+	if err := iotest.TestReader(reader, content(3000, 9)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := view.ReadAt(make([]byte, 1), -1)
+	is(t, err, weft.ErrInvalid)
+	count, err := view.ReadAt(make([]byte, 10), 2995)
+	equal(t, count, 5)
+	is(t, err, io.EOF)
+	view.Release()
+	_, err = view.ReadAt(make([]byte, 1), 0)
+	is(t, err, weft.ErrClosed)
+}
+
+func TestViewsOfALeadOfAList(t *testing.T) {
+	space := openSpace(t)
+	keys := chainOf(t, 4)
+	must[int](t)(space.SaveList(ctx, keys[:3], weft.Rows(content(3*256, 0), 3)))
+	views := must[*weft.Views](t)(space.ViewList(ctx, keys))
+	equal(t, views.Len(), 3)
+	same(t, views.Bytes(2), content(256, 0))
+	views.Release()
+	views.Release()
+	if views.Bytes(2) != nil {
+		t.Fatal("released views show bytes")
+	}
+	none := must[*weft.Views](t)(space.ViewList(ctx, keys[3:]))
+	equal(t, none.Len(), 0)
+	none.Release()
+}
+
+func TestAStoreWithViewsIsBusyUntilTheyAreReleased(t *testing.T) {
+	space := openSpace(t)
+	store := openStore(t, "memory=64MiB")
+	other := must[*weft.Namespace](t)(store.Namespace("tests/busy", "part_bytes=0"))
+	save(t, other, key("k"), content(64, 1))
+	view := must[weft.View](t)(other.View(ctx, key("k")))
+	is(t, other.Close(), weft.ErrBusy)
+	is(t, store.Close(), weft.ErrBusy)
+	same(t, view.Bytes(), content(64, 1))
+	view.Release()
+	equal(t, store.Close(), nil)
+	equal(t, store.Close(), nil)
+	_, err := other.View(ctx, key("k"))
+	is(t, err, weft.ErrClosed)
+	save(t, space, key("k"), content(64, 1)) // another store's goes on
+}
+
+// collect runs the collector until something was reported.
+func collect(t *testing.T, said chan string) string {
+	t.Helper()
+	for until := time.Now().Add(20 * time.Second); time.Now().Before(until); {
+		runtime.GC()
+		select {
+		case what := <-said:
+			return what
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	t.Fatal("nothing was reported")
+	return ""
+}
+
+func TestWhatIsForgottenIsReportedAndLetGo(t *testing.T) {
+	space := openSpace(t)
+	said := make(chan string, 100)
+	weft.ReportLeaks(func(what string) { said <- what })
+	defer weft.ReportLeaks(nil)
+	keys := chainOf(t, 2)
+	must[int](t)(space.SaveList(ctx, keys, weft.Rows(make([]byte, 512), 2)))
+	fresh := []weft.Key{key("c")}
+	for words, forget := range map[string]func() (any, error){
+		"a view of 256 bytes":      func() (any, error) { return space.View(ctx, keys[0]) },
+		"views of 2 blocks":        func() (any, error) { return space.ViewList(ctx, keys) },
+		"a pin in tests/any":       func() (any, error) { return space.Find(ctx, keys, weft.Pin()) },
+		"a claim in tests/any":     func() (any, error) { return space.Claim(ctx, fresh) },
+		"a reservation of 1 parts": func() (any, error) { return space.Reserve(ctx, key("r"), 9) },
+	} {
+		must[any](t)(forget())
+		if what := collect(t, said); !strings.Contains(what, words) {
+			t.Fatalf("%q was reported, not %q", what, words)
+		}
+	}
+	until := time.Now().Add(20 * time.Second)
+	for { // the reservation is aborted in the background
+		published, err := space.Save(ctx, key("r"), content(9, 0))
+		if err == nil {
+			equal(t, published, true)
+			break
+		}
+		is(t, err, weft.ErrHeld)
+		if time.Now().After(until) {
+			t.Fatal("the reservation is not let go")
+		}
+		time.Sleep(time.Millisecond)
+	}
+}

@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# Go: the SDK, its examples and the conformance player: layout, vet, staticcheck, tests under the race detector, the code of
+# the README, and what a user meets who has no libweft, or one that is too old. WEFT_BUILD is the build to test. Go comes from
+# cmake/go.sh; staticcheck, pinned in tools/go.mod, from the Go module proxy.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
+eval "$(tests/prefix.sh)" || exit 1
+go=$(cmake/go.sh) || exit 1
+export PATH=${go%/*}:$PATH
+work=$(mktemp -d "${TMPDIR:-/tmp}/go.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+modules=(sdk-go examples/go tests/conformance/player-go tests/bench/go)
+passed=0
+failed=0
+
+check() { # NAME COMMAND...: one test, which says nothing where it passes
+    local name=$1
+    shift
+    if "$@" >"$work/log" 2>&1; then
+        echo "ok: $name"
+        passed=$((passed + 1))
+    else
+        echo "FAILED: $name"
+        cat "$work/log"
+        failed=$((failed + 1))
+    fi
+}
+
+is_laid_out() {
+    local wrong
+    wrong=$(gofmt -l "$@") && [ -z "$wrong" ] || { echo "gofmt -w: $wrong"; return 1; }
+}
+
+# In generated code vet takes SWIG's strings for a misuse of unsafe.Pointer; nothing else is left out.
+vet() {
+    (
+        cd "$1" && go vet -unsafeptr=false ./... || exit 1
+        mapfile -t packages < <(go list ./... | grep -v /lowlevel)
+        go vet "${packages[@]}"
+    )
+}
+
+staticcheck() { (cd "$1" && "$work/staticcheck" ./...); }
+
+# Every test and example counts.
+test_sdk() {
+    (cd sdk-go && go test -race -count=1 -v -timeout 300s ./...) >"$work/tests" 2>&1
+    local status=$?
+    local p f
+    p=$(grep -c '^--- PASS' "$work/tests")
+    f=$(grep -c '^--- FAIL' "$work/tests")
+    [ $status = 0 ] || [ "$f" != 0 ] || f=1
+    [ $f = 0 ] || cat "$work/tests"
+    echo "sdk-go: $p of its tests passed under the race detector, $f failed"
+    passed=$((passed + p))
+    failed=$((failed + f))
+}
+
+example() { (cd examples/go && go run "./$1"); }
+
+# The program of the README, as a user writes it: in a module of its own.
+readme() {
+    mkdir -p "$work/readme" && awk '/^```go$/ { on = 1; next } /^```$/ { on = 0 } on && !done; /^}$/ && on { done = 1 }' \
+        sdk-go/README.md >"$work/readme/main.go"
+    (cd "$work/readme" && go mod init example.com/readme && go mod edit -require=github.com/weft-kv/weft/sdk-go@v0.1.0 \
+        -replace="github.com/weft-kv/weft/sdk-go=$OLDPWD/sdk-go" && [ "$(go run .)" = "4 4 256 true" ])
+}
+
+says() { # WORDS COMMAND...: it fails, with these words
+    local words=$1
+    shift
+    if "$@" >"$work/said" 2>&1; then echo "it does not fail"; return 1; fi
+    grep -q "$words" "$work/said" || { cat "$work/said"; return 1; }
+}
+
+# Of its own flags, so that nothing built before is taken from Go's cache.
+without_library() {
+    (cd sdk-go && CGO_CFLAGS=-O1 PKG_CONFIG_PATH=$work PKG_CONFIG_LIBDIR=$work go build ./internal/lowlevel)
+}
+
+# A weft.h of before the first ABI, found as an installed one is.
+with_too_old_library() {
+    mkdir -p "$work/old" && sed 's/^#define WEFT_ABI .*/#define WEFT_ABI 0/' "$WEFT_PREFIX/include/weft.h" >"$work/old/weft.h"
+    printf 'Name: weft\nDescription: old\nVersion: 0.0.1\nCflags: -I%s\nLibs: -L%s -lweft\n' "$work/old" "$LD_LIBRARY_PATH" \
+        >"$work/old/weft.pc"
+    (cd sdk-go && CGO_CFLAGS=-O1 PKG_CONFIG_PATH=$work/old go build ./internal/lowlevel)
+}
+
+existing=()
+for module in "${modules[@]}"; do [ ! -f "$module/go.mod" ] || existing+=("$module"); done
+check "Go is laid out by gofmt" is_laid_out "${existing[@]}"
+check "generated files are fresh" sdk-go/regenerate.sh --check
+for module in "${existing[@]}"; do check "vet of $module" vet "$module"; done
+check "staticcheck is built as pinned" go build -C tests/go/tools -o "$work/staticcheck" honnef.co/go/tools/cmd/staticcheck
+for module in "${existing[@]}"; do check "staticcheck of $module" staticcheck "$module"; done
+test_sdk
+for name in hello share ranks stream embeddings; do check "example $name" example $name; done
+check "the README's program" readme
+check "a missing library is named, and where it is looked for" says "weft.pc" without_library
+check "a library that is too old says what to install" says "install libweft 0.1 or newer" with_too_old_library
+echo "$passed passed, $failed failed"
+[ $failed = 0 ]
