@@ -37,7 +37,7 @@ extern "C" {
 #define WEFT_EFENCED 4   /* the namespace has advanced past this version: open it anew */
 #define WEFT_EAGAIN 5    /* the queue is full: reap, then submit the rest */
 #define WEFT_ETIMEOUT 6
-#define WEFT_EPEER 7     /* the node or the card cannot be reached; the store reconnects by itself */
+#define WEFT_EPEER 7     /* the node or the card cannot be reached, no answer; the store reconnects by itself, in a second */
 #define WEFT_EDENIED 8   /* the token does not allow this */
 #define WEFT_EQUOTA 9    /* a quota or a named limit is reached */
 #define WEFT_ENOMEM 10
@@ -55,7 +55,7 @@ extern "C" {
 #define WEFT_MISS_EXPIRED 3
 #define WEFT_MISS_FENCED 4 /* only older versions of it are known (a version of one's own below the floor: WEFT_EFENCED) */
 #define WEFT_MISS_PARTIAL 5 /* it is being written, its writer gave up, or parts of it never came */
-#define WEFT_MISS_UNREACHABLE 6
+#define WEFT_MISS_UNREACHABLE 6 /* where it lies; where that is one's own node, ops say WEFT_EPEER, weft_match and _view miss */
 #define WEFT_MISS_FAR 7 /* weft_view: not in this host's memory; MATCH tells why, the VIEW op brings it */
 #define WEFT_IN_DRAM 2
 
@@ -198,16 +198,18 @@ WEFT_API const char *weft_code_name(int32_t code);
  *  cluster=,pins=,timeout_ms=,log_fd=,log_level= */
 WEFT_API int32_t weft_open(const char *options, weft_store **out, weft_error *error);
 WEFT_API int32_t weft_close(weft_store *store);
-/** Asks in words, answers in JSON: "about" (versions, kinds, options, devices, limits), "stats", "namespaces", "error id=N", of
- *  a space "layout", "blocks after=KEY,limit=N", "explain key=KEY"; does "drop", "flush version=N", "reload"; space 0: of all.
- *  Returns the answer's whole length: what exceeds capacity is cut, and it is always terminated. */
+/** Asks in words, answers in JSON: "about" (this store, not its node: versions, kinds, options, devices, limits), "stats",
+ *  "namespaces", "error id=N", of a space "layout", "blocks after=KEY,limit=N", "explain key=KEY"; does "drop", "flush
+ *  version=N", "reload"; space 0: of all. Returns the answer's whole length: what exceeds capacity is cut, and it is always
+ *  terminated. */
 WEFT_API int32_t weft_query(weft_store *store, uint32_t space, const char *query, char *json_out, uint32_t capacity,
                             weft_error *error);
-/** Opens `tenant/model` at version= (else the floor), creating it where there is none and the token allows; ops see and make
- *  blocks of that version alone. What is given must agree with what is stored: parts=2,part_bytes=2097152 (or one a part,
- *  2097152/1048576; with parts=1 also 0: any size, ranges by RESERVE),block_tokens=16,layers=32,dtype=,layout=. Kept with it:
- *  quota=,policy=,ttl_s=,pin_s=,write_s= (how long a block may be unfinished). writer=NAME: openings of one name (an engine's
- *  ranks; else this store alone) write a block's parts together, of different names never. */
+/** Opens `tenant/model` at version= (else the floor), creating it where there is none and the token allows (create=no: then
+ *  WEFT_EMISS); ops see and make blocks of that version alone. What is given must agree with what is stored:
+ *  parts=2,part_bytes=2097152 (or one a part, 2097152/1048576; with parts=1 also 0: any size, ranges by RESERVE),
+ *  block_tokens=16,layers=32,dtype=,layout=. Kept with it: quota=,policy=,ttl_s=,pin_s=,write_s= (how long a block may be
+ *  unfinished). writer=NAME: openings of one name (an engine's ranks; else this store alone) write a block's parts together, of
+ *  different names never. */
 WEFT_API int32_t weft_namespace_open(weft_store *store, const char *name, const char *options, weft_namespace *out,
                                      weft_error *error);
 WEFT_API int32_t weft_namespace_close(weft_store *store, uint32_t space);

@@ -114,6 +114,9 @@ Result<Cache::Space*> Cache::find_or_create(const std::string& name,
                                             const NamespaceRequest& request, uint32_t rights,
                                             uint64_t) {
     auto found = spaces_.find(name);
+    bool there = found != spaces_.end() && !found->second->dropped;
+    if (!there && !request.create)
+        return Failure{WEFT_EMISS, "there is no namespace " + name + ", and create=no"};
     if (found != spaces_.end()) {
         Status agrees = check_agreement(name, request, found->second->space->config());
         if (!agrees) return agrees.failure();

@@ -12,9 +12,8 @@ namespace weft {
 namespace {
 
 constexpr const char* kKnown =
-    "version, writer, model, dtype, layout, parts, part_bytes, block_tokens, layers, quota, "
-    "policy, window, ttl_s, pin_s, "
-    "write_s";
+    "version, writer, create, model, dtype, layout, parts, part_bytes, block_tokens, layers, "
+    "quota, policy, window, ttl_s, pin_s, write_s";
 
 uint64_t aligned(uint64_t bytes) { return (bytes + kPartAlignment - 1) & ~(kPartAlignment - 1); }
 
@@ -146,6 +145,9 @@ Result<NamespaceRequest> parse_namespace_options(const char* text) {
     if (!version) return version.failure();
     request.version = *version;
     request.writer = parsed->take("writer").value_or("");
+    Result<bool> create = parsed->take_flag("create", true);
+    if (!create) return create.failure();
+    request.create = *create;
     take.text("model", config.model);
     take.text("dtype", config.dtype);
     take.text("layout", config.layout);

@@ -49,6 +49,7 @@ struct NamespaceRequest {
     std::vector<std::string> given;  // names of the fields that were said
     uint64_t version = 0;
     bool version_given = false;
+    bool create = true;  // where there is none of the name
     std::string writer;
 };
 

@@ -4554,16 +4554,18 @@ static PyMethodDef SwigMethods[] = {
 		""},
 	 { "close", _wrap_close, METH_O, NULL},
 	 { "query", _wrap_query, METH_VARARGS, "\n"
-		"Asks in words, answers in JSON: \"about\" (versions, kinds, options, devices, limits), \"stats\", \"namespaces\", \"error id=N\", of\n"
-		"a space \"layout\", \"blocks after=KEY,limit=N\", \"explain key=KEY\"; does \"drop\", \"flush version=N\", \"reload\"; space 0: of all.\n"
-		"Returns the answer's whole length: what exceeds capacity is cut, and it is always terminated.\n"
+		"Asks in words, answers in JSON: \"about\" (this store, not its node: versions, kinds, options, devices, limits), \"stats\",\n"
+		"\"namespaces\", \"error id=N\", of a space \"layout\", \"blocks after=KEY,limit=N\", \"explain key=KEY\"; does \"drop\", \"flush\n"
+		"version=N\", \"reload\"; space 0: of all. Returns the answer's whole length: what exceeds capacity is cut, and it is always\n"
+		"terminated.\n"
 		""},
 	 { "namespace_open", _wrap_namespace_open, METH_VARARGS, "\n"
-		"Opens `tenant/model` at version= (else the floor), creating it where there is none and the token allows; ops see and make\n"
-		"blocks of that version alone. What is given must agree with what is stored: parts=2,part_bytes=2097152 (or one a part,\n"
-		"2097152/1048576; with parts=1 also 0: any size, ranges by RESERVE),block_tokens=16,layers=32,dtype=,layout=. Kept with it:\n"
-		"quota=,policy=,ttl_s=,pin_s=,write_s= (how long a block may be unfinished). writer=NAME: openings of one name (an engine's\n"
-		"ranks; else this store alone) write a block's parts together, of different names never.\n"
+		"Opens `tenant/model` at version= (else the floor), creating it where there is none and the token allows (create=no: then\n"
+		"WEFT_EMISS); ops see and make blocks of that version alone. What is given must agree with what is stored:\n"
+		"parts=2,part_bytes=2097152 (or one a part, 2097152/1048576; with parts=1 also 0: any size, ranges by RESERVE),\n"
+		"block_tokens=16,layers=32,dtype=,layout=. Kept with it: quota=,policy=,ttl_s=,pin_s=,write_s= (how long a block may be\n"
+		"unfinished). writer=NAME: openings of one name (an engine's ranks; else this store alone) write a block's parts together, of\n"
+		"different names never.\n"
 		""},
 	 { "namespace_close", _wrap_namespace_close, METH_VARARGS, NULL},
 	 { "region_map", _wrap_region_map, METH_VARARGS, " Memory made for transfers: no options yet."},

@@ -155,19 +155,21 @@ def close(store):
 
 def query(store, space, query, json_out):
     r"""
-    Asks in words, answers in JSON: "about" (versions, kinds, options, devices, limits), "stats", "namespaces", "error id=N", of
-    a space "layout", "blocks after=KEY,limit=N", "explain key=KEY"; does "drop", "flush version=N", "reload"; space 0: of all.
-    Returns the answer's whole length: what exceeds capacity is cut, and it is always terminated.
+    Asks in words, answers in JSON: "about" (this store, not its node: versions, kinds, options, devices, limits), "stats",
+    "namespaces", "error id=N", of a space "layout", "blocks after=KEY,limit=N", "explain key=KEY"; does "drop", "flush
+    version=N", "reload"; space 0: of all. Returns the answer's whole length: what exceeds capacity is cut, and it is always
+    terminated.
     """
     return _lowlevel.query(store, space, query, json_out)
 
 def namespace_open(store, name, options, out):
     r"""
-    Opens `tenant/model` at version= (else the floor), creating it where there is none and the token allows; ops see and make
-    blocks of that version alone. What is given must agree with what is stored: parts=2,part_bytes=2097152 (or one a part,
-    2097152/1048576; with parts=1 also 0: any size, ranges by RESERVE),block_tokens=16,layers=32,dtype=,layout=. Kept with it:
-    quota=,policy=,ttl_s=,pin_s=,write_s= (how long a block may be unfinished). writer=NAME: openings of one name (an engine's
-    ranks; else this store alone) write a block's parts together, of different names never.
+    Opens `tenant/model` at version= (else the floor), creating it where there is none and the token allows (create=no: then
+    WEFT_EMISS); ops see and make blocks of that version alone. What is given must agree with what is stored:
+    parts=2,part_bytes=2097152 (or one a part, 2097152/1048576; with parts=1 also 0: any size, ranges by RESERVE),
+    block_tokens=16,layers=32,dtype=,layout=. Kept with it: quota=,policy=,ttl_s=,pin_s=,write_s= (how long a block may be
+    unfinished). writer=NAME: openings of one name (an engine's ranks; else this store alone) write a block's parts together, of
+    different names never.
     """
     return _lowlevel.namespace_open(store, name, options, out)
 
