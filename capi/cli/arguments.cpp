@@ -95,7 +95,9 @@ void Verbs::add_serve() {
   weft serve --config /etc/weft/weft.conf             one key=value a line, # begins a comment;
                                                       what is said here wins over the file
   kill -HUP PID                                       reads the tokens again
-SIGTERM and SIGINT end it cleanly, with status 0. With --json, stdout says when it is ready.)");
+SIGTERM and SIGINT end it cleanly, with status 0. With --json, stdout has one object a line:
+{"ready", "listen", "pid"} when it serves, {"error", "code", "status"} where it cannot.
+PATH.lock beside the socket stays: it tells the next node whether this one ended cleanly.)");
     text(verb, "--config", serve->config, "FILE", "Options from a file");
     text(verb, "-m,--memory", serve->memory, "SIZE",
          "Hard limit of what the node takes, its index included");
@@ -117,9 +119,10 @@ void Verbs::add_stats() {
         "stats", "What a node holds and has counted", stats,
         R"(  weft stats                                memory, hits, misses by reason, per namespace
   weft stats --json | jq .namespaces        for programs
-  weft stats --about                        versions, options and limits of the node
+  weft stats --about                        versions, options and limits of this client
   watch -n 1 weft stats                     as it changes)");
-    verb->add_flag("--about", stats->about, "Versions, kinds, options, devices and limits instead");
+    verb->add_flag("--about", stats->about,
+                   "This client's versions, kinds, options and limits instead, not the node's");
     add_connection(verb);
 }
 

@@ -30,15 +30,20 @@ bool exists(const Store& store, const std::string& name) {
 }
 
 Namespace open_existing(const Store& store, const std::string& name, const std::string& options) {
-    if (!exists(store, name))
-        throw Failure(kMiss, "namespace " + name + ": the node has none of this name; see weft ls");
-    return Namespace(store, name, options);
+    try {
+        return Namespace(store, name, options.empty() ? "create=no" : options + ",create=no");
+    } catch (const Error& problem) {
+        if (problem.code() != WEFT_EMISS) throw;
+        throw Failure(kMiss, "there is no namespace " + name + "; weft ls says which there are");
+    }
 }
 
 Exit status_of(int32_t code) {
     switch (code < 0 ? -code : code) {
         case 0:
             return kOk;
+        case WEFT_EINVAL:  // the library judges options and their values
+            return kUsage;
         case WEFT_EMISS:
             return kMiss;
         case WEFT_EPEER:

@@ -4,7 +4,8 @@
  * arguments.cpp alone, which fills these options.
  *
  * Invariants: the command includes weft.h and weft.hpp and nothing else of Weft; results go to
- * stdout, words about them to stderr; with --json stdout is one JSON document, of an error too.
+ * stdout, words about them to stderr; with --json stdout is one JSON document, of an error too, and
+ * of a flat one (all that `serve` says) one line.
  */
 #pragma once
 #include <cstdint>

@@ -25,12 +25,10 @@ void confirm(const std::string& what) {
 
 int run(const Drop& drop, const Settings& settings) {
     const Store store = settings.open();
-    if (!exists(store, drop.name))
-        throw Failure(kMiss, "namespace " + drop.name + ": the node has none of this name");
+    const Namespace space = open_existing(store, drop.name);
     std::string words = drop.flush ? "flush" : "drop";
     if (!drop.version.empty()) words += " version=" + drop.version;
     if (!drop.yes) confirm(words + " " + drop.name);
-    const Namespace space = open_existing(store, drop.name);
     print_json(store.query(words, space.space()), settings.json);
     return kOk;
 }

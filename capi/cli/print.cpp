@@ -113,6 +113,11 @@ std::string answer_text(const Json& answer) {
     return text;
 }
 
+void print_text(const std::string& text) {
+    std::fwrite(text.data(), 1, text.size(), stdout);
+    std::fflush(stdout);
+}
+
 int64_t now_ms() {
     timespec now{};
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -154,9 +159,7 @@ std::string table_text(const std::vector<std::vector<std::string>>& rows) {
 }
 
 void print_answer(const Json& answer, bool json) {
-    const std::string text = json ? answer.dump(2) + "\n" : answer_text(answer);
-    std::fwrite(text.data(), 1, text.size(), stdout);
-    std::fflush(stdout);
+    print_text(json ? answer.dump(2) + "\n" : answer_text(answer));
 }
 
 void print_json(const std::string& text, bool json) { print_answer(Json::parse(text), json); }
@@ -165,7 +168,10 @@ void print_fields(const std::vector<Field>& fields, bool json) {
     Json answer = Json::object();
     for (const auto& [name, value] : fields)
         std::visit([&answer, key = name](const auto& held) { answer[key] = held; }, value);
-    print_answer(answer, json);
+    if (json)
+        print_text(answer.dump() + "\n");
+    else
+        print_answer(answer, false);
 }
 
 Progress::Progress(std::string what, uint64_t total, bool counts)

@@ -14,7 +14,8 @@ namespace weft::cli {
 /** "1.5 MiB" for bytes. */
 std::string bytes_text(uint64_t bytes);
 
-/** A flat answer: names and values, in this order. */
+/** A flat answer: names and values, in this order; as JSON one line, so that a stream has one
+ * object a line. */
 using Field = std::pair<const char*, std::variant<std::string, uint64_t, bool>>;
 void print_fields(const std::vector<Field>& fields, bool json);
 

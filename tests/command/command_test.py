@@ -38,6 +38,11 @@ class WithoutANode(unittest.TestCase):
             ["drop", "demo/files", "--version", "1"],
             ["serve", "--config", "/nonexistent"],
             ["stats", "--token-file", "/nonexistent"],
+            ["serve", "-l", "unix:/tmp/never.sock", "--memory", "lots"],
+            ["serve", "-l", "nowhere"],
+            ["serve", "-l", "unix:/tmp/never.sock", "-o", "frob=1"],
+            ["serve", "-l", "unix:/tmp/never.sock", "--tokens", "/nonexistent"],
+            ["stats", "-c", "nowhere"],
         ]:
             done = weft(*arguments)
             self.assertEqual(done.returncode, USAGE, arguments)
@@ -53,8 +58,14 @@ class WithoutANode(unittest.TestCase):
 
     def test_an_unknown_option_is_named(self) -> None:
         done = weft("serve", "-l", "unix:/tmp/never.sock", "-o", "frob=1")
-        self.assertEqual(done.returncode, FAILED)
-        self.assertIn(b"frob", done.stderr)
+        self.assertIn(b"frob=1", done.stderr)
+
+    def test_serve_says_one_object_a_line(self) -> None:
+        done = weft("serve", "-l", "unix:/tmp/never.sock", "--memory", "lots", "--json")
+        (line,) = done.stdout.splitlines()
+        error = json.loads(line)
+        self.assertEqual((error["status"], error["code"]), (USAGE, "EINVAL"))
+        self.assertIn("memory=lots", error["error"])
 
     def test_where_proc_is_not_mounted_it_is_named(self) -> None:
         own = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
@@ -129,7 +140,10 @@ class Blocks(unittest.TestCase):
         self.assertIn(b"absent", done.stderr)
         self.assertFalse(target.exists())
         self.assertEqual(self.node.run("get", "t/none", "--name", "n").returncode, MISS)
-        self.assertEqual(self.node.run("ls", "t/none").returncode, MISS)
+        for verb in ["ls"], ["advance", "1"], ["drop", "--yes"]:
+            done = self.node.run(verb[0], "t/none", *verb[1:])
+            self.assertEqual(done.returncode, MISS, verb)
+            self.assertIn(b"there is no namespace t/none", done.stderr, verb)
         names = [row["name"] for row in self.node.json("ls")["namespaces"]]
         self.assertNotIn("t/none", names, "looking creates nothing")
 
@@ -178,6 +192,9 @@ class Blocks(unittest.TestCase):
         spaces = {row["name"]: row for row in self.node.json("stats")["namespaces"]}
         self.assertEqual(spaces["t/stats"]["blocks"], 1)
         self.assertIn("t/stats", self.node.run("stats").stdout.decode())
+        about = self.node.run("stats", "--about")
+        self.assertIn(b"of this client", about.stderr)
+        self.assertIn(f"client of {self.node.address}", about.stdout.decode())
         self.assertTrue(self.node.json("stats", "--about")["version"])
 
     def test_doctor_finds_the_node(self) -> None:

@@ -38,13 +38,10 @@ class Node:
                 env={**os.environ, **(environment or {})},
             )
         assert self.process.stdout is not None
-        document = b""
-        while not document.endswith(b"}\n"):
-            line = self.process.stdout.readline()
-            if not line:
-                raise AssertionError(f"no node: {(self.folder / 'log').read_text()}")
-            document += line
-        self.ready: dict[str, Any] = json.loads(document)
+        line = self.process.stdout.readline()
+        if not line:
+            raise AssertionError(f"no node: {(self.folder / 'log').read_text()}")
+        self.ready: dict[str, Any] = json.loads(line)
 
     def end(self) -> int:
         """Ends it as a supervisor does; returns its status."""
