@@ -124,11 +124,11 @@ func TestWhatIsForgottenIsReportedAndLetGo(t *testing.T) {
 	must[int](t)(space.SaveList(ctx, keys, weft.Rows(make([]byte, 512), 2)))
 	fresh := []weft.Key{key("c")}
 	for words, forget := range map[string]func() (any, error){
-		"a view of 256 bytes":      func() (any, error) { return space.View(ctx, keys[0]) },
-		"views of 2 blocks":        func() (any, error) { return space.ViewList(ctx, keys) },
-		"a pin in tests/any":       func() (any, error) { return space.Find(ctx, keys, weft.Pin()) },
-		"a claim in tests/any":     func() (any, error) { return space.Claim(ctx, fresh) },
-		"a reservation of 1 parts": func() (any, error) { return space.Reserve(ctx, key("r"), 9) },
+		"a view of 256 bytes":  func() (any, error) { return space.View(ctx, keys[0]) },
+		"views of 2 blocks":    func() (any, error) { return space.ViewList(ctx, keys) },
+		"a pin in tests/any":   func() (any, error) { return space.Find(ctx, keys, weft.Pin()) },
+		"a claim in tests/any": func() (any, error) { return space.Claim(ctx, fresh) },
+		"a reservation":        func() (any, error) { return space.Reserve(ctx, key("r"), 9) },
 	} {
 		must[any](t)(forget())
 		if what := collect(t, said); !strings.Contains(what, words) {

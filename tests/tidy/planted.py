@@ -21,6 +21,7 @@ PLANTED: list[tuple[Rule, str, str, str]] = [
     (rules.file_length, "core/a.cpp", LINE * 801, LINE * 800),
     (rules.columns, "core/a.h", "x" * 101, "x" * 100),
     (rules.columns, "a.py", "# " + "x" * 99, "# " + "x" * 98),
+    (rules.columns, "a.go", "\t" + "x" * 97, "\t" + "x" * 96),
     (
         rules.function_length,
         "core/a.cpp",
@@ -45,8 +46,15 @@ PLANTED: list[tuple[Rule, str, str, str]] = [
         "def f():\n" + "    pass\n" * 60,
         "def f():\n" + "    pass\n" * 59 + "\n\nX = 1\n" * 20,
     ),
+    (
+        rules.function_length,
+        "a.go",
+        "func (a *A) f(\n\tb int,\n) int {\n" + "\tstep()\n" * 57 + "}\n",
+        "func f() {}\n\nvar x = []int{\n" + "\t1,\n" * 70 + "}\n",
+    ),
     (rules.opening, "core/a.h", "#pragma once\n" + OPENING, OPENING + "#pragma once\n"),
     (rules.opening, "core/a.cpp", "// a.cpp\n" + LINE, "/*\n * " + OPENING[3:] + " */\n"),
+    (rules.opening, "a.go", "package a\n\nvar x int\n", "package a\n\n" + OPENING),
     (rules.opening, "a.py", "X = 1\n", '"""What the tree must keep to."""\n'),
     (rules.promises, "core/a.h", "// TO" + "DO: later\n", "// TO" + "DO: drop when 1.0 is out\n"),
     (rules.names, "core/index_old.cpp", "", ""),

@@ -18,7 +18,7 @@ Violation = tuple[int, str]
 Rule = Callable[["File"], Iterator[Violation]]
 
 C_LIKE = {".h", ".hpp", ".c", ".cpp"}
-CODE = C_LIKE | {".py"}
+CODE = C_LIKE | {".py", ".go"}
 COLUMNS_MAX = 100
 BY_HAND = {"capi/weft.h": 128}  # one page to read, laid out by hand: its comments are tables
 LINES_MAX = 800
@@ -58,8 +58,9 @@ def columns(file: File) -> Iterator[Violation]:
         return
     most = BY_HAND.get(str(file.path), COLUMNS_MAX)
     for number, line in enumerate(file.lines, 1):
-        if len(line) > most and "http" not in line:
-            yield number, f"{len(line)} columns, more than {most}"
+        size = len(line.expandtabs(4))  # gofmt indents with tabs
+        if size > most and "http" not in line:
+            yield number, f"{size} columns, more than {most}"
 
 
 def _python_functions(text: str) -> Iterator[tuple[int, int, str]]:
@@ -68,10 +69,21 @@ def _python_functions(text: str) -> Iterator[tuple[int, int, str]]:
             yield node.lineno, node.end_lineno or node.lineno, node.name
 
 
+def _go_functions(text: str) -> Iterator[tuple[int, int, str]]:
+    """As gofmt lays them out: from a `func` that begins a line to the brace that is one."""
+    since, name = 0, ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if found := re.match(r"func (?:\([^)]*\) )?(\w+)", line):
+            since, name = number, "" if line.endswith("}") else found.group(1)
+        elif line == "}" and name:
+            yield since, number, name
+            name = ""
+
+
 def function_length(file: File) -> Iterator[Violation]:
     if not file.is_code:
         return
-    find = _python_functions if file.path.suffix == ".py" else c_functions
+    find = {".py": _python_functions, ".go": _go_functions}.get(file.path.suffix, c_functions)
     for first, last, name in find(file.text):
         if last - first + 1 > FUNCTION_LINES_MAX:
             yield first, f"{name} has {last - first + 1} lines, more than {FUNCTION_LINES_MAX}"
@@ -85,8 +97,9 @@ def opening(file: File) -> Iterator[Violation]:
         prose = ast.get_docstring(ast.parse(file.text)) or ""
         found = re.match(r"(?:#.*\n)+", file.text)
         prose = prose or (found.group(0) if found else "")
-    else:
-        found = re.match(r"\s*(//[^\n]*(?:\n//[^\n]*)*|/\*.*?\*/)", file.text, re.DOTALL)
+    else:  # in Go behind `package NAME`, where it is not the whole package's
+        text = re.sub(r"\A(//go:build [^\n]*\n\s*)?(package \w+\n)?", "", file.text)
+        found = re.match(r"\s*(//[^\n]*(?:\n//[^\n]*)*|/\*.*?\*/)", text, re.DOTALL)
         prose = found.group(1) if found else ""
     if len(re.findall(r"[A-Za-z]{2,}", prose)) < 5:
         yield 1, "does not open with what it is for, in prose"
@@ -106,7 +119,7 @@ def names(file: File) -> Iterator[Violation]:
     found = re.search(r"(^|[_-])(old|new|v\d+|impl\d*|backup|copy\d+|tmp)\.", file.path.name)
     if found:
         yield 1, f"'{file.path.name}' says when it was written, not what it is"
-    if file.path.suffix in C_LIKE | {".py"} and not re.fullmatch(r"[a-z0-9_.]+", file.path.name):
+    if file.path.suffix in CODE and not re.fullmatch(r"[a-z0-9_.]+", file.path.name):
         yield 1, f"'{file.path.name}' is not in snake_case"
 
 
