@@ -20,4 +20,14 @@ static void weft_raise(int32_t code, const char* words) {
         Py_DECREF(failure);
     }
 }
+
+/* Sets InvalidError; format has one %R, for the value that is wrong. */
+static void weft_raise_of(const char* format, PyObject* value) {
+    PyObject* words = PyUnicode_FromFormat(format, value);
+    const char* text = words == NULL ? NULL : PyUnicode_AsUTF8(words);
+    if (text != NULL) {
+        weft_raise(-1 /* WEFT_EINVAL */, text);
+    }
+    Py_XDECREF(words);
+}
 #endif

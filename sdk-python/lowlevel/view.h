@@ -136,7 +136,9 @@ static View* weft_view_make(PyTypeObject* type, PyObject* keep, View* root, weft
 static PyObject* weft_view_list(PyTypeObject* type, PyObject* keep, weft_store* store,
                                 uint64_t handle, const weft_item* items, Py_ssize_t count,
                                 int writable) {
-    View* root = weft_view_make(&weft_view_type, keep, NULL, store, handle, NULL, writable);
+    /* The root goes before its views let go of `keep`, and so holds none itself: each view counts
+     * once. */
+    View* root = weft_view_make(&weft_view_type, Py_None, NULL, store, handle, NULL, writable);
     if (root == NULL) {
         if (!writable) {
             weft_release(store, &handle, 1);
@@ -180,10 +182,13 @@ static int weft_key_from(PyObject* object, weft_item* item) {
         PyObject* bits = PyLong_FromLong(64);
         PyObject* high = bits == NULL ? NULL : PyNumber_Rshift(object, bits);
         item->key_lo = PyLong_AsUnsignedLongLongMask(object);
-        item->key_hi =
-            high == NULL ? 0 : PyLong_AsUnsignedLongLong(high); /* OverflowError beyond 128 bits */
+        item->key_hi = high == NULL ? 0 : PyLong_AsUnsignedLongLong(high);
         Py_XDECREF(bits);
         Py_XDECREF(high);
+        if (PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_OverflowError)) {
+            PyErr_Clear();
+            weft_raise_of("key %R: an int from 0 to 2**128 - 1", object);
+        }
         return PyErr_Occurred() ? -1 : 0;
     }
     if (PyBytes_Check(object) || PyByteArray_Check(object)) {

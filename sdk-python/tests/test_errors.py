@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,6 +78,59 @@ def test_data_errors_have_words(ns: weft.Namespace) -> None:
         ns.load("k", start=50, size=10)
 
 
+def test_words_name_the_block_and_what_to_do(ns: weft.Namespace) -> None:
+    held = ns.reserve("k", 300)
+    for act in (lambda: ns.reserve("k", 300), lambda: ns.save("k", bytes(300))):
+        with pytest.raises(weft.HeldError, match=r"of 'k' in tests/any: .*wait_writer=True"):
+            act()
+    held.commit()
+    with pytest.raises(weft.ExistsError, match=r"reserve of 'k' in tests/any: .*replace=True"):
+        ns.reserve("k", 300)
+    ns.save(5, b"abc")
+    with pytest.raises(weft.ExistsError, match="reserve of 00000000000000000000000000000005 in"):
+        ns.reserve(5, 300)
+
+
+def test_numbers_that_do_not_fit_are_named(ns: weft.Namespace) -> None:
+    half: Any = 0.5
+    for act, words in (
+        (lambda: ns.save("k", b"abc", ttl_s=half), "ttl_s=0.5: a whole number from 0 to 42949672"),
+        (lambda: ns.save("k", b"abc", part=70_000), "part=70000: a whole number from 0 to 65535"),
+        (lambda: ns.reserve("k", 1 << 32), "size=4294967296: a whole number"),
+        (lambda: ns.advance(-1), "offset=-1: a whole number"),
+        (lambda: ns.load(-1), r"key -1: an int from 0 to 2\*\*128 - 1"),
+        (lambda: ns.view(1 << 128), "key 340282366920938463463374607431768211456: an int"),
+        (lambda: weft.as_keys([1, -7]), "key -7: an int"),
+    ):
+        with pytest.raises(weft.InvalidError, match=words):
+            act()
+
+
+def test_held_views_are_counted(store: weft.Store, ns: weft.Namespace) -> None:
+    ns.save("a", b"abc")
+    ns.save("b", b"abc")
+    views = [ns.view("a"), ns.view_list(["a", "b"])]
+    with pytest.raises(weft.BusyError, match=r"'tests/any': views .*the store has 3"):
+        ns.close()
+    assert ns.match("a") == 1, "nothing is closed by a close that fails"
+    queue = store.queue()
+    with pytest.raises(weft.BusyError, match="1 queues of one's own are open: close them first"):
+        store.close()
+    queue.close()
+    del views
+    ns.close()
+
+
+def test_a_namespace_that_is_not_there_is_told_where_it_is_not_to_be_made(
+    store: weft.Store,
+) -> None:
+    with pytest.raises(weft.MissError, match="no namespace tests/typo"):
+        store.namespace("tests/typo", create=False)
+    assert store.namespaces()["namespaces"] == []
+    store.namespace("tests/there", part_bytes=4096)
+    assert store.namespace("tests/there", create=False).part_bytes == 4096
+
+
 def test_use_after_close_is_an_error(ns: weft.Namespace, store: weft.Store) -> None:
     ns.save("k", b"abc")
     queue = store.queue()
@@ -106,8 +160,15 @@ def test_a_closed_namespace_is_an_error(ns: weft.Namespace) -> None:
     ns.save("k", b"abc")
     ns.close()
     ns.close()
-    for act in (lambda: ns.load("k"), lambda: ns.match("k"), lambda: ns.view("k")):
-        with pytest.raises((weft.ClosedError, weft.InvalidError)):
+    for act in (
+        lambda: ns.load("k"),
+        lambda: ns.match("k"),
+        lambda: ns.view("k"),
+        lambda: ns.view_list(["k"]),
+        lambda: ns.find("k"),
+        lambda: ns.layout(),
+    ):
+        with pytest.raises(weft.ClosedError, match="namespace 'tests/any' is closed"):
             act()
 
 

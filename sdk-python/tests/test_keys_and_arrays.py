@@ -39,8 +39,19 @@ def test_wrong_tokens_are_refused() -> None:
         weft.keys(np.ones(32), block_tokens=16)
     with pytest.raises(ValueError, match="from -1"):
         weft.keys([-1] * 16, block_tokens=16)
-    with pytest.raises(weft.InvalidError):
-        weft.keys(range(32), block_tokens=0)
+    for wrong, words in (
+        ("a prompt", "'a prompt' is text"),
+        (b"bytes", "b'bytes' is text"),
+        (["a", "b"], "<U1, .*'a'"),
+        ([None], "object, None"),
+        ([[1, 2], [3, 4]], r"shape \(2, 2\)"),
+        (5, "5 is no sequence"),
+    ):
+        with pytest.raises(weft.InvalidError, match=f"tokens: .*{words}"):
+            weft.keys(wrong, block_tokens=1)  # type: ignore[arg-type]
+    for count in (0, -1, 1.5, 1 << 32):
+        with pytest.raises(weft.InvalidError, match=f"block_tokens={count}: a whole number"):
+            weft.keys(range(32), block_tokens=count)  # type: ignore[arg-type]
     with pytest.raises(weft.InvalidError, match="scheme"):
         weft.keys(range(32), block_tokens=16, scheme="mine")
 
@@ -82,8 +93,11 @@ def test_arrays_of_objects_and_foreign_parts_are_refused(ns: weft.Namespace) -> 
     with pytest.raises(ValueError, match="Python objects"):
         ns.save_array("objects", np.array([{}], dtype=object))
     ns.save("raw", b"no header at all")
-    with pytest.raises(ValueError, match="magic"):
-        ns.load_array("raw")
+    ns.save("cut", b"\x93NUMPY\x01\x00\x10\x00{")
+    for key, begin in (("raw", "no heade"), ("cut", "NUMPY")):
+        for act in (ns.load_array, ns.fetch_array):
+            with pytest.raises(weft.InvalidError, match=f"'{key}': .*{begin}.* no .npy array"):
+                act(key)
     assert ns.load_array("absent") is None
     assert ns.fetch_array("absent") is None
 

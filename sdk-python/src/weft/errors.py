@@ -22,7 +22,7 @@ class InvalidError(Error, ValueError):
 
 class MissError(Error):
     """The block is not to be had. Raised only where there is no other answer: what was followed was
-    given up."""
+    given up, or a namespace opened with create=False is not there."""
 
     code, name = 2, "EMISS"
 
@@ -129,6 +129,11 @@ class NotSupportedError(Error, NotImplementedError):
     code, name = 19, "ENOTSUP"
 
 
+# Of codes whose words the library leaves to the caller, who knows what there is to do.
+_ADVICE: dict[int, str] = {
+    3: "it is there already; replace=True makes it anew",
+    18: "it is being written, perhaps by this very store; wait_writer=True waits for that",
+}
 _BY_CODE: dict[int, type[Error]] = {kind.code: kind for kind in Error.__subclasses__()}
 MISS_REASONS: dict[int, str] = {
     1: "absent",
@@ -141,10 +146,15 @@ MISS_REASONS: dict[int, str] = {
 }
 
 
+def words_of(code: int) -> str:
+    """What `code` (positive) means, and what to do."""
+    return _ADVICE.get(code) or " ".join((_BY_CODE.get(code, Error).__doc__ or "").split())
+
+
 def failure(code: int, words: str) -> Error:
     """The exception for `code` (positive); without words the class's own sentence is given."""
     kind = _BY_CODE.get(code, Error)
-    made = kind(words or f"{kind.name}: {kind.__doc__}")
+    made = kind(words or f"{kind.name}: {words_of(code)}")
     if kind is Error:
         made.code, made.name = code, f"code {code}"
     return made

@@ -6,6 +6,7 @@ A key in calls is a str (the key of its UTF-8 bytes), an int below 2**128, or on
 
 from __future__ import annotations
 
+import reprlib
 import struct
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import lowlevel
+from .errors import failure
 from .options import Option, render
 
 if TYPE_CHECKING:
@@ -51,6 +53,29 @@ Key: TypeAlias = "str | int | np.void | Keys"
 KeyList: TypeAlias = "Keys | Sequence[Key] | str | int"
 
 
+def _ids(tokens: npt.ArrayLike | Iterable[int]) -> npt.NDArray[Any]:
+    """`tokens` as an array of ids that fit. Errors: InvalidError naming what does not."""
+    wrong = ""
+    given: Any = tokens
+    if isinstance(tokens, (str, bytes, bytearray)):
+        wrong = f"{reprlib.repr(tokens)} is text; a tokenizer makes ids of it (key_of: one key)"
+    elif not hasattr(tokens, "__len__"):
+        try:
+            given = list(tokens)  # type: ignore[arg-type]
+        except TypeError:
+            wrong = f"{tokens!r} is no sequence of ids"
+    ids = np.asarray([] if wrong else given)
+    if not wrong and ids.ndim != 1:
+        wrong = f"an array of shape {ids.shape}; one dimension is needed"
+    elif ids.size and ids.dtype.kind not in "iu":
+        wrong = f"{ids.dtype}, {ids[0]!r} first, not integers below 2**32"
+    elif ids.size and (ids.min() < 0 or int(ids.max()) > 0xFFFFFFFF):
+        wrong = f"{ids.dtype} from {ids.min()} to {ids.max()}, not integers below 2**32"
+    if wrong:
+        raise failure(lowlevel.WEFT_EINVAL, f"tokens: {wrong}")
+    return ids
+
+
 def keys(
     tokens: npt.ArrayLike | Iterable[int],
     *,
@@ -66,16 +91,21 @@ def keys(
     first), replaced by the last one. options: seed=, lora=, salt=, start= (where tokens[0] is in
     the prompt). mm: "WHERE+LENGTH:ID" for each image. Returns n // block_tokens keys. Errors:
     InvalidError. Threads: any; the GIL is not held."""
-    given: Any = tokens if hasattr(tokens, "__len__") else list(tokens)  # type: ignore[arg-type]
-    ids = np.asarray(given)
-    if ids.size and (ids.dtype.kind not in "iu" or ids.min() < 0 or int(ids.max()) > 0xFFFFFFFF):
-        raise ValueError(
-            f"tokens: {ids.dtype} from {ids.min()} to {ids.max()}, not integers below 2**32"
+    ids = _ids(tokens)
+    if not hasattr(block_tokens, "__index__") or not 0 < block_tokens <= 0xFFFFFFFF:
+        raise failure(
+            lowlevel.WEFT_EINVAL, f"block_tokens={block_tokens!r}: a whole number from 1 to 2**32-1"
         )
-    made = np.zeros(ids.size // block_tokens if block_tokens > 0 else 1, ITEM)
+    made = np.zeros(ids.size // block_tokens, ITEM)
     text = render("\n".join(f"mm={one}" for one in mm), {"scheme": scheme, **options})
     count = lowlevel.keys(text, chain, ids.astype(np.uint32), block_tokens, made)
     return made[:count]
+
+
+def named(key: Key) -> str:
+    """How words name a key: a str as it is, else its 32 hexadecimal digits."""
+    high, low = lowlevel.split(key)
+    return repr(key) if isinstance(key, str) else f"{high:016x}{low:016x}"
 
 
 def key_of(content: Buffer | str) -> Keys:

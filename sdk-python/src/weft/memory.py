@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import lowlevel
+from .errors import failure
 from .keys import ITEM_STRUCT
 from .scope import Released
 
@@ -155,8 +156,18 @@ def npy_header(array: npt.NDArray[Any]) -> bytes:
     return text.getvalue()
 
 
-def npy_array(part: Bytes) -> npt.NDArray[Any]:
-    """The array in a part, over the same memory. Errors: ValueError where the part is no .npy."""
+def npy_array(part: Bytes, what: str = "the part") -> npt.NDArray[Any]:
+    """The array in a part, over the same memory. Errors: InvalidError, said of `what`, where the
+    part is no .npy."""
+    try:
+        return _npy_array(part)
+    except (ValueError, TypeError, SyntaxError) as error:
+        begin = part[:8].tobytes()
+        words = f"{what}: {len(part)} bytes that begin with {begin!r} are no .npy array ({error})"
+        raise failure(lowlevel.WEFT_EINVAL, words) from None
+
+
+def _npy_array(part: Bytes) -> npt.NDArray[Any]:
     sized = 12 if len(part) > 6 and part[6] > 1 else 10  # bytes until the header's text begins
     text = io.BytesIO(part[: sized + int.from_bytes(part[8:sized].tobytes(), "little")].tobytes())
     version = np.lib.format.read_magic(text)

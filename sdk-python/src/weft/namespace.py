@@ -3,22 +3,21 @@ errors: see ops.py."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from . import lowlevel as low
+from .errors import BusyError, failure
 from .holds import Claim, Reservation
-from .keys import Key, KeyList, as_keys
+from .keys import Key, KeyList, as_keys, named
 from .memory import npy_array, npy_header
 from .reading import Reading
 from .scope import Closed
 from .twin import Event, Plan, twin
 from .writing import Writing
-
-if TYPE_CHECKING:
-    pass
 
 
 class Namespace(Reading, Writing, Closed):
@@ -130,7 +129,7 @@ class Namespace(Reading, Writing, Closed):
         event = yield self._op(
             low.WEFT_OP_RESERVE, key, flags=flags, size=total, timeout_ms=timeout_ms
         )
-        if self._check(event, "save_array", low.WEFT_EEXISTS).status < 0:
+        if self._check(event, "save_array", low.WEFT_EEXISTS, key=key).status < 0:
             return False
         made = Reservation(self, event.handle, self._opened(event, writable=True))
         made.array[: len(header)] = np.frombuffer(header, np.uint8)
@@ -140,16 +139,16 @@ class Namespace(Reading, Writing, Closed):
     @twin
     def load_array(self, key: Key, *, timeout_ms: int = 0) -> Plan[npt.NDArray[Any] | None]:
         """A copy of what save_array saved, in this or any language; None: a miss. Errors:
-        ValueError (no .npy)."""
+        InvalidError (no .npy)."""
         part = yield from Namespace.load(self, key, timeout_ms=timeout_ms)
-        return None if part is None else npy_array(part)
+        return None if part is None else npy_array(part, f"load_array of {named(key)}")
 
     @twin
     def fetch_array(self, key: Key, *, timeout_ms: int = 0) -> Plan[npt.NDArray[Any] | None]:
         """The same in place: read-only, over the cache's own memory, which it keeps while it
         lives."""
         view = yield from Namespace.fetch(self, key, timeout_ms=timeout_ms)
-        return None if view is None else npy_array(view.array)
+        return None if view is None else npy_array(view.array, f"fetch_array of {named(key)}")
 
     @twin
     def op(
@@ -176,6 +175,7 @@ class Namespace(Reading, Writing, Closed):
 
     def query(self, text: str) -> Any:
         """Store.query of this namespace."""
+        self._check_open()
         return self._store.query(text, self.space)
 
     def layout(self) -> Any:
@@ -202,11 +202,21 @@ class Namespace(Reading, Writing, Closed):
         return self.query("flush" if version is None else f"flush version={version}")
 
     def close(self) -> None:
-        """Closes it; twice is once. Errors: BusyError while ops in flight name it."""
+        """Closes it; twice is once. Errors: BusyError while views of it are held or calls on it
+        wait."""
         opened = self._store._opened
         if opened is not None and self.space in opened.spaces:
-            low.namespace_close(opened.handle, self.space)
+            try:
+                low.namespace_close(opened.handle, self.space)
+            except BusyError:
+                probe = object()  # views hold `opened`; so do the store and this call
+                held = sys.getrefcount(opened) - sys.getrefcount(probe) - 1
+                words = f"views of it are held (the store has {held}), or calls on it wait"
+                raise failure(
+                    low.WEFT_EBUSY, f"namespace {self.name!r}: {words}; let go of them, then close"
+                ) from None
             opened.spaces.discard(self.space)
+        self._open = False
 
 
 def _hex(key: Key) -> str:

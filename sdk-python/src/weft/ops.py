@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from operator import index
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import lowlevel as low
 from .driver import Driver
-from .errors import failure
-from .keys import ITEM_STRUCT, OP_STRUCT, Key, KeyList, Keys, as_keys
+from .errors import failure, words_of
+from .keys import ITEM_STRUCT, OP_STRUCT, Key, KeyList, Keys, as_keys, named
 from .memory import Bytes, Memory, View, as_bytes
 from .twin import Event, Plan
 
@@ -49,8 +50,13 @@ class Ops:
             _LAYOUT.unpack(found)
         )
         self.part_bytes, self.version, self.floor = sizes
+        self._open = True
         if store._opened is not None:
             store._opened.spaces.add(self.space)
+
+    def _check_open(self) -> None:
+        if not self._open and self._store._opened is not None:
+            raise failure(low.WEFT_ECLOSED, f"namespace {self.name!r} is closed")
 
     @property
     def _driver(self) -> Driver:
@@ -98,6 +104,7 @@ class Ops:
     ) -> bytes:
         """64 bytes of weft_op on `key`, or on `items` as a list, and on `memory` in the region of
         all memory."""
+        self._check_open()
         if items is not None:
             flags |= low.WEFT_LIST
             high, word, offset = len(items), self._store.all_memory, low.address(items, False)[0]
@@ -111,9 +118,13 @@ class Ops:
                 *(0, high, word, offset, size, start, space, region),
                 *(timeout_ms, ttl_s, flags, kind, part),
             )
-        except struct.error as error:
-            words = f"{size=} {start=} {timeout_ms=} {ttl_s=} {part=}: {error}"
-            raise failure(low.WEFT_EINVAL, words) from None
+        except struct.error:
+            raise failure(
+                low.WEFT_EINVAL,
+                _unfit(offset=offset, size=size, start=start, timeout_ms=timeout_ms, ttl_s=ttl_s)
+                or _unfit(0xFFFF, part=part, kind=kind)
+                or _unfit(flags=flags, region=region),
+            ) from None
 
     def _list(self, kind: int, items: Keys, *, flags: int = 0, **fields: int) -> Plan[Event]:
         """A list op; none at all for an empty list. `items` live in this frame until its event is
@@ -158,9 +169,9 @@ class Ops:
         handle = 0 if writable else event.handle
         return low.hold(View, self._store._opened, self._handle, handle, item, writable)
 
-    def _check(self, event: Event, what: str, *answers: int) -> Event:
+    def _check(self, event: Event, what: str, *answers: int, key: Key | None = None) -> Event:
         """`event` where its status is no failure, or one of `answers`; else raises its code with
-        the library's words."""
+        the library's words. key: the one block that `what` was done to."""
         code = -event.status
         if code <= 0 or code in answers:
             return event
@@ -170,4 +181,17 @@ class Ops:
             words = (
                 self._store._story(event.handle) if event.handle and code != low.WEFT_EMISS else ""
             )
-        raise failure(code, f"{what} in {self.name}: {words or low.code_name(code)}")
+        subject = what if key is None else f"{what} of {named(key)}"
+        if words in ("", low.code_name(code)):
+            words = words_of(code)
+        raise failure(code, f"{subject} in {self.name}: {words}")
+
+
+def _unfit(most: int = 0xFFFFFFFF, /, **fields: object) -> str:
+    """The fields that are no whole number of weft_op's widths, with their values."""
+    wide = {"offset": (1 << 64) - 1}
+    return "; ".join(
+        f"{name}={value!r}: a whole number from 0 to {wide.get(name, most)}"
+        for name, value in fields.items()
+        if not hasattr(value, "__index__") or not 0 <= index(value) <= wide.get(name, most)
+    )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from . import lowlevel as low
-from .errors import MISS_REASONS
+from .errors import MISS_REASONS, ClosedError, InvalidError
 from .holds import Found
 from .keys import Key, KeyList, as_keys
 from .memory import Bytes, Memory, View, Views, as_bytes
@@ -22,19 +22,30 @@ class Reading(Ops):
 
     def match(self, keys: KeyList) -> int:
         """How many of these lead blocks this host's memory holds, whole. Never waits."""
-        return low.match(self._store.handle, self.space, as_keys(keys))
+        try:
+            return low.match(self._store.handle, self.space, as_keys(keys))
+        except (InvalidError, ClosedError):
+            self._check_open()
+            raise
 
     def view(self, key: Key, part: int = 0) -> View | None:
         """A look at a block in this host's memory, or None: then fetch may still bring it. Never
         waits; under 2 us."""
-        return low.look(View, self._store._opened, self._handle, self.space, part, key)
+        try:
+            return low.look(View, self._store._opened, self._handle, self.space, part, key)
+        except (InvalidError, ClosedError):
+            self._check_open()
+            raise
 
     def view_list(self, keys: KeyList, part: int = 0) -> Views:
         """Views of the lead blocks that this host's memory holds; fewer at the limit of views.
         Never waits."""
-        return Views(
-            low.look_list(View, self._store._opened, self._handle, self.space, part, as_keys(keys))
-        )
+        opened = self._store._opened
+        try:
+            return Views(low.look_list(View, opened, self._handle, self.space, part, as_keys(keys)))
+        except (InvalidError, ClosedError):
+            self._check_open()
+            raise
 
     @twin
     def load(
@@ -73,7 +84,7 @@ class Reading(Ops):
                 size=wanted,
                 timeout_ms=timeout_ms,
             )
-            if self._check(event, "load", low.WEFT_EMISS).status < 0:
+            if self._check(event, "load", low.WEFT_EMISS, key=key).status < 0:
                 return None
             if out is not None or size or start + event.value >= event.handle:
                 return into[: event.value]
@@ -129,7 +140,7 @@ class Reading(Ops):
         says how far it is final."""
         flags = self._flags(verify=verify, follow=follow, wait_writer=wait_writer)
         event = yield self._op(low.WEFT_OP_VIEW, key, flags=flags, part=part, timeout_ms=timeout_ms)
-        if self._check(event, "fetch", low.WEFT_EMISS).status < 0:
+        if self._check(event, "fetch", low.WEFT_EMISS, key=key).status < 0:
             return None
         return self._opened(event, writable=False)[0]
 

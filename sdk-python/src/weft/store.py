@@ -82,7 +82,7 @@ class Store(Closed):
         return self._handle
 
     def namespace(self, name: str, options: str | None = None, /, **more: Option) -> Namespace:
-        """Opens `tenant/model`, and creates it where there is none.
+        """Opens `tenant/model`, and creates it where there is none (create=False: MissError then).
 
         Options: version=, parts=2, part_bytes=2097152 (or one a part, a sequence; 0: any size),
         block_tokens=, layers=, dtype=, layout=, quota=, policy=, ttl_s=, pin_s=, write_s=,
@@ -101,7 +101,7 @@ class Store(Closed):
             answer = bytearray(size + 4096)
 
     def about(self) -> Any:
-        """Versions, kinds, options, devices, limits."""
+        """Versions, kinds, options, devices, limits: of this store, a client's not its node's."""
         return self.query("about")
 
     def stats(self) -> Any:
@@ -136,17 +136,19 @@ class Store(Closed):
         opened = self._opened
         if opened is not None:
             if self._queues:
-                words = f"{len(self._queues)} queues of one's own are open"
+                words = f"{len(self._queues)} queues of one's own are open: close them first"
                 raise failure(lowlevel.WEFT_EBUSY, words)
             self._driver.close()
             self._opened = None
-            if sys.getrefcount(opened) > 2:  # `opened` and the argument: else views hold it too
+            probe = object()
+            if sys.getrefcount(opened) > sys.getrefcount(probe):  # views hold it too
                 return
             try:
                 opened.close()
             except BusyError:
                 self._opened = opened
-                raise
+                words = "calls on the store wait in other threads: close it when they have ended"
+                raise failure(lowlevel.WEFT_EBUSY, words) from None
 
     async def __aenter__(self) -> Self:
         return self

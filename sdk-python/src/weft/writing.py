@@ -48,7 +48,8 @@ class Writing(Ops):
             ttl_s=ttl_s,
             timeout_ms=timeout_ms,
         )
-        return self._check(event, "save", low.WEFT_EEXISTS).detail == 1 and event.status >= 0
+        self._check(event, "save", low.WEFT_EEXISTS, key=key)
+        return event.detail == 1 and event.status >= 0
 
     @twin
     def save_list(
@@ -105,7 +106,7 @@ class Writing(Ops):
         event = yield self._op(
             low.WEFT_OP_RESERVE, key, flags=flags, part=part, size=size, timeout_ms=timeout_ms
         )
-        self._check(event, "reserve")
+        self._check(event, "reserve", key=key)
         return Reservation(self, event.handle, self._opened(event, writable=True))
 
     @twin
