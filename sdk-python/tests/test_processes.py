@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 import warnings
 from pathlib import Path
@@ -55,6 +56,57 @@ def test_two_processes_share_blocks(node: weft.Store, address: str) -> None:
         reader.stdin.write("\n")
         reader.stdin.flush()
         assert reader.wait(60) == 0
+
+
+NODE = """
+import sys, time, weft
+store = weft.Store(memory="32MiB", listen=sys.argv[1])
+print("serves", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_lost_node_is_a_peer_error_and_the_store_finds_its_successor(address: str) -> None:
+    with python(NODE, address) as node:
+        assert node.stdout is not None
+        assert node.stdout.readline() == "serves\n"
+        store = weft.Store(connect=address)
+        ns = store.namespace("tests/lost", part_bytes=0)
+        ns.save("k", b"abc")
+        node.kill()
+    end = time.monotonic() + 20
+    while ns.match("k") and time.monotonic() < end:
+        time.sleep(0.05)
+    assert (ns.match("k"), ns.view("k")) == (0, None), "looks never wait, and never fail"
+    for act in (lambda: ns.find("k"), lambda: ns.load("k"), lambda: ns.explain("k")):
+        with pytest.raises(weft.PeerError, match="cannot be reached"):
+            act()
+    with python(NODE, address) as node:
+        assert node.stdout is not None
+        assert node.stdout.readline() == "serves\n"
+        while True:
+            try:
+                found = ns.find("k")
+                break
+            except weft.PeerError:
+                assert time.monotonic() < end + 20
+                time.sleep(0.05)
+        assert (found.blocks, found.reason) == (0, "absent")
+        assert ns.save("k", b"abc") is True
+        store.close()
+
+
+def test_the_wheel_has_the_command(node: weft.Store, address: str) -> None:
+    if not Path(weft.__file__).with_name("weft").exists():
+        pytest.skip("this wheel was built around a library alone")
+    command = Path(sysconfig.get_path("scripts")) / "weft"
+    run = [str(command), "ls", "--json", "-c", address]
+    node.namespace("tests/command", part_bytes=0)
+    done = subprocess.run(run, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "tests/command" in done.stdout
+    wrong = subprocess.run([str(command), "frob"], capture_output=True, timeout=60)
+    assert wrong.returncode == 2
 
 
 def test_a_forked_child_gets_an_error_and_the_parent_goes_on(ns: weft.Namespace) -> None:
