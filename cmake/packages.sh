@@ -17,7 +17,10 @@ tests=(
     abigail-tools binutils                          # abidw, abidiff; nm, readelf
     redis-server libhiredis-dev                     # the benchmark's neighbour
     procps util-linux                               # ps; setsid, flock, unshare
+    bindgen                                         # compares the declarations of sdk-rust with weft.h
 )
+# Rust of 1.85 or newer, where there is none: Debian 12 calls it so.
+command -v cargo >/dev/null || tests+=(rustc-web cargo-web rustfmt-web rust-web-clippy)
 
 wanted=("${build[@]}")
 case "${1:-}" in

@@ -1,6 +1,6 @@
-//! share: two processes of a host, one cache. The first is the node: it owns the memory and listens.
-//! The second connects, reads a block of the first in place, and saves one that the first then
-//! reads.
+//! share: two processes of a host, one cache. The first is the node: it owns the memory and
+//! listens. The second connects, reads a block of the first in place, and saves one that the first
+//! then reads.
 
 mod process;
 

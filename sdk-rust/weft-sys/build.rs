@@ -1,5 +1,6 @@
-//! Finds libweft for the linker: in `WEFT_LIB_DIR` where that is set, else by pkg-config. With the feature `dlopen`
-//! it has nothing to do. Where there is none, or one too old, one sentence says what to install.
+//! Finds libweft for the linker: in `WEFT_LIB_DIR` where that is set, else by pkg-config. With the
+//! feature `dlopen` it has nothing to do. Where there is none, or one too old, one sentence says
+//! what to install.
 
 use std::{env, path::Path};
 
@@ -18,7 +19,10 @@ fn main() {
             println!("cargo::rustc-link-search=native={folder}");
             println!("cargo::rustc-link-lib=dylib=weft");
         } else {
-            println!("cargo::error=WEFT_LIB_DIR={folder} has no libweft.so: build and install Weft (cmake --install), and name the folder of its libraries");
+            println!(
+                "cargo::error=WEFT_LIB_DIR={folder} has no libweft.so: build and install Weft \
+                 (cmake --install), and name the folder of its libraries"
+            );
         }
         return;
     }
@@ -27,10 +31,18 @@ fn main() {
         return;
     };
     let found = pkg_config::get_variable("weft", "libdir").is_ok();
-    let words = match error {
-        pkg_config::Error::Command { .. } => "pkg-config cannot be run: install it (apt install pkg-config), or set WEFT_LIB_DIR to the folder of libweft.so".into(),
-        _ if found => format!("the installed Weft is older than {OLDEST}: install a newer one (cmake --install), or set WEFT_LIB_DIR to the folder of its libweft.so"),
-        _ => "Weft is not installed where pkg-config looks: install it (cmake --install) and add its lib/pkgconfig to PKG_CONFIG_PATH, or set WEFT_LIB_DIR to the folder of libweft.so".into(),
+    let (what, first) = match error {
+        pkg_config::Error::Command { .. } => {
+            ("pkg-config cannot be run".into(), "install it (apt install pkg-config)")
+        }
+        _ if found => (
+            format!("the installed Weft is older than {OLDEST}"),
+            "install a newer one (cmake --install)",
+        ),
+        _ => (
+            "Weft is not installed where pkg-config looks".into(),
+            "install it (cmake --install) and add its lib/pkgconfig to PKG_CONFIG_PATH",
+        ),
     };
-    println!("cargo::error={words}");
+    println!("cargo::error={what}: {first}, or set WEFT_LIB_DIR to the folder of libweft.so");
 }

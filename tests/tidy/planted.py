@@ -54,6 +54,13 @@ PLANTED: list[tuple[Rule, str, str, str]] = [
     ),
     (rules.opening, "core/a.h", "#pragma once\n" + OPENING, OPENING + "#pragma once\n"),
     (rules.opening, "core/a.cpp", "// a.cpp\n" + LINE, "/*\n * " + OPENING[3:] + " */\n"),
+    (
+        rules.function_length,
+        "a.rs",
+        f"impl A<'_> {{\n    pub(crate) fn f(\n        a: &str,\n    ) {{\n{LONG_BODY}    }}\n}}\n",
+        f"fn f(a: char) {{\n    a == '{{'\n}}\n{LINE * 70}fn g() {{\n    h()\n}}\n",
+    ),
+    (rules.opening, "a.rs", "use std::fmt;\n", "//! " + OPENING[3:] + "use std::fmt;\n"),
     (rules.opening, "a.go", "package a\n\nvar x int\n", "package a\n\n" + OPENING),
     (rules.opening, "a.py", "X = 1\n", '"""What the tree must keep to."""\n'),
     (rules.promises, "core/a.h", "// TO" + "DO: later\n", "// TO" + "DO: drop when 1.0 is out\n"),

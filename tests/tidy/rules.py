@@ -18,7 +18,7 @@ Violation = tuple[int, str]
 Rule = Callable[["File"], Iterator[Violation]]
 
 C_LIKE = {".h", ".hpp", ".c", ".cpp"}
-CODE = C_LIKE | {".py", ".go"}
+CODE = C_LIKE | {".py", ".go", ".rs"}
 COLUMNS_MAX = 100
 BY_HAND = {"capi/weft.h": 128}  # one page to read, laid out by hand: its comments are tables
 LINES_MAX = 800
@@ -80,10 +80,19 @@ def _go_functions(text: str) -> Iterator[tuple[int, int, str]]:
             name = ""
 
 
+def _rust_functions(text: str) -> Iterator[tuple[int, int, str]]:
+    """As rustfmt lays them out: to the brace that stands where the function's line begins."""
+    head = r"^( *)(?:[\w()]+ |extern \"C\" )*fn (\w+)[^;{]*\{$.*?^\1\}$"
+    for found in re.finditer(head, text, re.MULTILINE | re.DOTALL):
+        first = text.count("\n", 0, found.start()) + 1
+        yield first, first + found.group(0).count("\n"), found.group(2)
+
+
 def function_length(file: File) -> Iterator[Violation]:
     if not file.is_code:
         return
-    find = {".py": _python_functions, ".go": _go_functions}.get(file.path.suffix, c_functions)
+    others = {".py": _python_functions, ".go": _go_functions, ".rs": _rust_functions}
+    find = others.get(file.path.suffix, c_functions)
     for first, last, name in find(file.text):
         if last - first + 1 > FUNCTION_LINES_MAX:
             yield first, f"{name} has {last - first + 1} lines, more than {FUNCTION_LINES_MAX}"

@@ -1,8 +1,8 @@
-//! Arrays saved by name: their type and shape are `NumPy`'s .npy header in the part, so that every language reads them.
-//! For namespaces with `part_bytes=0`.
+//! Arrays saved by name: their type and shape are `NumPy`'s .npy header in the part, so that every
+//! language reads them. For namespaces with `part_bytes=0`.
 //!
-//! Invariant: an [`Array`] was checked when it was made: its type is `T`, its bytes are as many as its shape says, and
-//! aligned.
+//! Invariant: an [`Array`] was checked when it was made: its type is `T`, its bytes are as many as
+//! its shape says, and aligned.
 
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -36,12 +36,15 @@ macro_rules! elements {
     )*};
 }
 elements! {
-    f32: "<f4", f64: "<f8", i8: "|i1", i16: "<i2", i32: "<i4", i64: "<i8", u8: "|u1", u16: "<u2", u32: "<u4", u64: "<u8"
+    f32: "<f4", f64: "<f8",
+    i8: "|i1", i16: "<i2", i32: "<i4", i64: "<i8",
+    u8: "|u1", u16: "<u2", u32: "<u4", u64: "<u8"
 }
 #[cfg(not(target_endian = "little"))]
 compile_error!("arrays are little-endian");
 
-/// An array in the cache's own memory: `&[T]` in C order without a copy, and its shape. It keeps its block.
+/// An array in the cache's own memory: `&[T]` in C order without a copy, and its shape. It keeps
+/// its block.
 pub struct Array<T: Element> {
     view: View<'static>,
     start: usize,
@@ -119,7 +122,8 @@ fn npy<T: Element>(data: &[T], shape: &[usize]) -> Vec<u8> {
 }
 
 impl Namespace {
-    /// Saves an array in C order as a .npy part. True: this call published it. Takes what [`save`](Self::save) takes.
+    /// Saves an array in C order as a .npy part. True: this call published it. Takes what
+    /// [`save`](Self::save) takes.
     pub fn save_array<T: Element>(
         &self,
         key: impl Into<Key>,
@@ -134,8 +138,8 @@ impl Namespace {
         call
     }
 
-    /// What `save_array` saved, in this or any language, in place; None: a miss. Errors: `Invalid`, where it is no array
-    /// of `T`.
+    /// What `save_array` saved, in this or any language, in place; None: a miss. Errors: `Invalid`,
+    /// where it is no array of `T`.
     pub fn fetch_array<T: Element>(&self, key: impl Into<Key>) -> Call<'static, Option<Array<T>>> {
         let call = self.call("fetch_array", sys::WEFT_OP_VIEW, |call, event| {
             if !call.check(event, &[sys::WEFT_EMISS])? {

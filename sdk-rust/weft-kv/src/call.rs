@@ -1,9 +1,11 @@
 //! Calls that may wait: an op with what it needs, carried out by [`Call::run`] or by `.await`.
 //!
 //! Invariants:
-//! - Memory that the op names is in `Kept`, on the heap, or is borrowed for `'a`. `run` returns only after the op's event,
-//!   so it may borrow. A future may be leaked while its op runs, so only a call that borrows nothing (`'static`) is one.
-//! - What an event has opened is taken over by `finish`, also when nobody waits any more, and so is given back.
+//! - Memory that the op names is in `Kept`, on the heap, or is borrowed for `'a`. `run` returns
+//!   only after the op's event, so it may borrow. A future may be leaked while its op runs, so only
+//!   a call that borrows nothing (`'static`) is one.
+//! - What an event has opened is taken over by `finish`, also when nobody waits any more, and so is
+//!   given back.
 
 use std::borrow::Cow;
 use std::future::{Future, IntoFuture};
@@ -50,11 +52,13 @@ pub enum Reuse {
     Maybe,
 }
 
-/// An operation on blocks, not yet begun: `.run()` carries it out and waits; `.await` does it in any executor.
+/// An operation on blocks, not yet begun: `.run()` carries it out and waits; `.await` does it in
+/// any executor.
 ///
-/// The methods before that set what [`Namespace`](crate::Namespace)'s calls have in common; one that means nothing to an
-/// operation is [`Error::Invalid`]. A dropped future cancels its op, and what the op opened all the same is given back.
-/// A call that borrows memory can only `run`: give it owned memory, or `'static`, to await it.
+/// The methods before that set what [`Namespace`](crate::Namespace)'s calls have in common; one
+/// that means nothing to an operation is [`Error::Invalid`]. A dropped future cancels its op, and
+/// what the op opened all the same is given back. A call that borrows memory can only `run`: give
+/// it owned memory, or `'static`, to await it.
 #[must_use = "nothing is done before .run() or .await"]
 pub struct Call<'a, T> {
     pub(crate) space: Arc<Space>,
@@ -130,7 +134,8 @@ impl<'a, T> Call<'a, T> {
     pub fn verify(self) -> Self {
         self.flag(sys::WEFT_VERIFY)
     }
-    /// Of [`find`](crate::Namespace::find): what was counted stays loadable by every rank until released, or `ttl_s`.
+    /// Of [`find`](crate::Namespace::find): what was counted stays loadable by every rank until
+    /// released, or `ttl_s`.
     pub fn pin(self) -> Self {
         self.flag(sys::WEFT_PIN)
     }
@@ -174,7 +179,7 @@ impl<'a, T> Call<'a, T> {
         } else if let Some(out) = &mut self.kept.out {
             let whole = self.space.info.part_bytes.saturating_sub(op.start.into());
             if self.kept.room == 0 && unknown {
-                op.flags &= !(sys::WEFT_VERIFY as u32); // only of whole parts: this one finds the size
+                op.flags &= !(sys::WEFT_VERIFY as u32); // of whole parts: this finds the size
             }
             let given = [u64::from(op.size), self.kept.room, whole, out.capacity() as u64];
             let room = given.into_iter().find(|&bytes| bytes > 0).unwrap_or(GUESS);
@@ -219,13 +224,13 @@ impl Follows for Option<Vec<u8>> {}
 impl Follows for crate::Found {}
 
 impl<T: Follows> Call<'_, T> {
-    /// Takes a block that is still being written, as soon as the bytes asked for are final. Drop what was loaded where
-    /// its writer gives up later.
+    /// Takes a block that is still being written, as soon as the bytes asked for are final. Drop
+    /// what was loaded where its writer gives up later.
     pub fn follow(self) -> Self {
         self.flag(sys::WEFT_FOLLOW)
     }
-    /// The same as a follower of this number: of several that may follow one block at a time in this process, each has
-    /// its own, so that bytes of two writers never reach one of them.
+    /// The same as a follower of this number: of several that may follow one block at a time in
+    /// this process, each has its own, so that bytes of two writers never reach one of them.
     pub fn follower(mut self, number: u32) -> Self {
         self.op.ttl_s = number;
         self.follow()

@@ -1,5 +1,6 @@
-//! Errors: one variant a code of the ABI, with the library's words. A miss is not an error but an answer: `None`,
-//! `false` or fewer blocks, with its reason in [`Found::reason`](crate::Found::reason).
+//! Errors: one variant a code of the ABI, with the library's words. A miss is not an error but an
+//! answer: `None`, `false` or fewer blocks, with its reason in
+//! [`Found::reason`](crate::Found::reason).
 
 use std::ffi::{c_char, CStr};
 use std::fmt;
@@ -60,8 +61,8 @@ macro_rules! errors {
 
 errors! {
     Invalid WEFT_EINVAL "EINVAL" "An argument, option or field is wrong; the words name it.";
-    Miss WEFT_EMISS "EMISS" "The block is not to be had, where there is no other answer: what was followed was given up.";
-    Exists WEFT_EEXISTS "EEXISTS" "The block, or these bytes of it, are there: nothing was written.";
+    Miss WEFT_EMISS "EMISS" "The block is not to be had, where there is no other answer.";
+    Exists WEFT_EEXISTS "EEXISTS" "The block, or these bytes of it, are there: none was written.";
     Fenced WEFT_EFENCED "EFENCED" "The namespace has advanced past this version: open it anew.";
     Again WEFT_EAGAIN "EAGAIN" "The queue is full: reap, then submit the rest.";
     TimedOut WEFT_ETIMEOUT "ETIMEOUT" "The op's time is over.";
@@ -76,8 +77,8 @@ errors! {
     Range WEFT_ERANGE "ERANGE" "Beyond the end of the part or of the memory.";
     Internal WEFT_EINTERNAL "EINTERNAL" "A fault of the library.";
     Canceled WEFT_ECANCELED "ECANCELED" "The op was canceled.";
-    Held WEFT_EHELD "EHELD" "The block, or this part of it, is being written, perhaps by the same writer.";
-    NotSupported WEFT_ENOTSUP "ENOTSUP" "Known, but not in this build, on this machine or in this kind of store.";
+    Held WEFT_EHELD "EHELD" "The block, or this part of it, is being written, perhaps by us.";
+    NotSupported WEFT_ENOTSUP "ENOTSUP" "Known, but not in this build, machine or kind of store.";
 }
 
 impl fmt::Display for Error {

@@ -1,5 +1,5 @@
-//! What a call holds for its caller until it is let go: pins, claims, reservations. Each lets go when it is dropped, so
-//! that nothing is held for ever by an error or a dropped future.
+//! What a call holds for its caller until it is let go: pins, claims, reservations. Each lets go
+//! when it is dropped, so that nothing is held for ever by an error or a dropped future.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use crate::error::{Error, MissReason, Result};
 use crate::namespace::Space;
 use crate::views::{Hold, Span};
 
-/// What [`find`](crate::Namespace::find) counted. With `pin()`, the counted blocks stay loadable by every rank until this
-/// is dropped, or its time is over.
+/// What [`find`](crate::Namespace::find) counted. With `pin()`, the counted blocks stay loadable by
+/// every rank until this is dropped, or its time is over.
 pub struct Found {
     /// How many lead blocks are whole and in reach.
     pub blocks: usize,
@@ -20,15 +20,16 @@ pub struct Found {
     pub(crate) _pin: Hold<'static>,
 }
 
-/// The right to compute `keys[first..]`; others wait meanwhile. It ends block by block as they are published, and wholly
-/// when this is dropped.
+/// The right to compute `keys[first..]`; others wait meanwhile. It ends block by block as they are
+/// published, and wholly when this is dropped.
 pub struct Claim {
     /// How many lead blocks are there already, or come from others.
     pub first: usize,
     pub(crate) _hold: Hold<'static>,
 }
 
-/// Parts opened for writing in place. [`commit`](Self::commit) publishes them; dropped before, they are aborted.
+/// Parts opened for writing in place. [`commit`](Self::commit) publishes them; dropped before, they
+/// are aborted.
 ///
 /// Threads: one at a time, by `&mut`; the slices of [`rows_mut`](Self::rows_mut) may go to several.
 pub struct Reservation {
@@ -73,12 +74,14 @@ impl Reservation {
     /// The same of each key's part; None for a block that was there already.
     pub fn rows_mut(&mut self) -> Vec<Option<&mut [u8]>> {
         let known = self.known;
-        // SAFETY: the spans are reserved for us until the handle is given back, which takes self; they are of different
-        // blocks; followers see only what is before `known`, and the borrow of self keeps everybody else away.
+        // SAFETY: the spans are reserved for us until the handle is given back, which takes self;
+        // they are of different blocks; followers see only what is before `known`, and the borrow
+        // of self keeps everybody else away.
         self.spans.iter().map(|span| span.map(|span| unsafe { span.bytes_mut(known) })).collect()
     }
 
-    /// Makes the bytes before `size` of each part final, for those who follow; from now on they cannot be written.
+    /// Makes the bytes before `size` of each part final, for those who follow; from now on they
+    /// cannot be written.
     pub fn final_to(&mut self, size: usize) -> Call<'static, ()> {
         self.known = self.known.max(size);
         let mut call = self.op("final_to", sys::WEFT_OP_COMMIT, done).flag(sys::WEFT_MORE);
@@ -89,8 +92,8 @@ impl Reservation {
         call
     }
 
-    /// Publishes the parts. True: this published the last of the blocks; false: other parts lack, or nothing was open.
-    /// Takes `ttl_s` and `reuse`.
+    /// Publishes the parts. True: this published the last of the blocks; false: other parts lack,
+    /// or nothing was open. Takes `ttl_s` and `reuse`.
     pub fn commit(self) -> Call<'static, bool> {
         let published = |call: &mut Call<'static, bool>, event: &sys::weft_event| {
             over(&mut call.kept.reservation);
@@ -102,7 +105,8 @@ impl Reservation {
         call
     }
 
-    /// Drops what was written and gives the keys free, as dropping it does, and says when that is done.
+    /// Drops what was written and gives the keys free, as dropping it does, and says when that is
+    /// done.
     pub fn abort(self) -> Call<'static, ()> {
         let mut call = self.op("abort", sys::WEFT_OP_ABORT, done);
         call.kept.reservation = Some(self);

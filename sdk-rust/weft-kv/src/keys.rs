@@ -1,5 +1,5 @@
-//! Keys: 128 bits that name a block. A prompt's are made of its tokens, as the engines make them; anything else has the
-//! key of its content.
+//! Keys: 128 bits that name a block. A prompt's are made of its tokens, as the engines make them;
+//! anything else has the key of its content.
 
 use std::ffi::CString;
 use std::fmt;
@@ -17,7 +17,8 @@ use crate::error::{check, story, Error, Result};
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
-    /// The first 64 bits: of a digest, the big-endian integer of the first half of its last 16 bytes.
+    /// The first 64 bits: of a digest, the big-endian integer of the first half of its last 16
+    /// bytes.
     pub hi: u64,
     /// The last 64 bits.
     pub lo: u64,
@@ -113,8 +114,8 @@ impl<K: Into<Key>> Keys for K {
 
 /// The keys of a prompt's full blocks, in order.
 ///
-/// `options` as in `weft.h`: `scheme=vllm-sha256-cbor|sglang`, `seed=`, `lora=`, `salt=`, `start=`, `mm=`; "" is vLLM's
-/// scheme. Gives `tokens.len() / block_tokens` keys.
+/// `options` as in `weft.h`: `scheme=vllm-sha256-cbor|sglang`, `seed=`, `lora=`, `salt=`, `start=`,
+/// `mm=`; "" is vLLM's scheme. Gives `tokens.len() / block_tokens` keys.
 ///
 /// ```
 /// let keys = weft::keys("", &[7; 70], 16)?;
@@ -125,8 +126,8 @@ pub fn keys(options: &str, tokens: &[u32], block_tokens: u32) -> Result<Vec<Key>
     make(options, std::ptr::null_mut(), tokens, block_tokens)
 }
 
-/// The same, going on from the digest in `chain` (zeros at first), which the last one replaces; `start=` says where
-/// `tokens[0]` is in the prompt.
+/// The same, going on from the digest in `chain` (zeros at first), which the last one replaces;
+/// `start=` says where `tokens[0]` is in the prompt.
 pub fn keys_from(
     chain: &mut [u8; 32],
     options: &str,

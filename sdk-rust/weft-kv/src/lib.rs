@@ -1,3 +1,4 @@
+// The crate's page is the README of its folder, whose code runs as tests; here is what it exports.
 #![doc = include_str!("../README.md")]
 
 mod array;

@@ -29,8 +29,8 @@ impl Drop for Space {
 
 /// An open namespace. Cheap to clone. Threads: any.
 ///
-/// [`match_`](Self::match_), [`view`](Self::view) and [`view_list`](Self::view_list) only look, in this host's memory, and
-/// never wait. What gives a [`Call`] may wait: `.run()` it or `.await` it.
+/// [`match_`](Self::match_), [`view`](Self::view) and [`view_list`](Self::view_list) only look, in
+/// this host's memory, and never wait. What gives a [`Call`] may wait: `.run()` it or `.await` it.
 #[derive(Clone)]
 pub struct Namespace {
     space: Arc<Space>,
@@ -95,7 +95,8 @@ impl Namespace {
     pub fn name(&self) -> &str {
         &self.space.name
     }
-    /// The layout as stored, the version opened, the floor at that time, and `space`, the number that ops name.
+    /// The layout as stored, the version opened, the floor at that time, and `space`, the number
+    /// that ops name.
     #[must_use]
     pub fn info(&self) -> &sys::weft_namespace {
         &self.space.info
@@ -118,7 +119,8 @@ impl Namespace {
         Ok(plain(matched)? as usize)
     }
 
-    /// A block of this host's memory, part 0, read in place; None: then [`fetch`](Self::fetch) may still bring it.
+    /// A block of this host's memory, part 0, read in place; None: then [`fetch`](Self::fetch) may
+    /// still bring it.
     pub fn view(&self, key: impl Into<Key>) -> Result<Option<View<'_>>> {
         self.view_part(key, 0)
     }
@@ -160,8 +162,8 @@ impl Namespace {
 
     // Reading.
 
-    /// A copy of a part's bytes; None: a miss. Takes `part`, `start`, `size`, `verify`, `follow`, `wait_writer`, `reuse`,
-    /// and `with` memory to fill instead of new one.
+    /// A copy of a part's bytes; None: a miss. Takes `part`, `start`, `size`, `verify`, `follow`,
+    /// `wait_writer`, `reuse`, and `with` memory to fill instead of new one.
     pub fn load(&self, key: impl Into<Key>) -> Call<'static, Option<Vec<u8>>> {
         let mut call = self
             .call("load", sys::WEFT_OP_LOAD, |call, event| {
@@ -193,8 +195,8 @@ impl Namespace {
         self.at(call.key(key.into()), out.as_mut_ptr(), out.len())
     }
 
-    /// Copies parts of a chain, each to its row of `out`, which has as many equal rows; how many lead blocks were loaded.
-    /// Takes what [`load`](Self::load) takes.
+    /// Copies parts of a chain, each to its row of `out`, which has as many equal rows; how many
+    /// lead blocks were loaded. Takes what [`load`](Self::load) takes.
     pub fn load_list<'a>(&self, keys: impl Keys, out: &'a mut [u8]) -> Call<'a, usize> {
         let items = keys.items();
         let row = if items.is_empty() { 0 } else { out.len() / items.len() };
@@ -217,7 +219,8 @@ impl Namespace {
         place(call, items, places)
     }
 
-    /// A view that is brought to this host first if need be; None: a miss. Takes `part`, `verify`, `wait_writer`.
+    /// A view that is brought to this host first if need be; None: a miss. Takes `part`, `verify`,
+    /// `wait_writer`.
     pub fn fetch(&self, key: impl Into<Key>) -> Call<'static, Option<View<'static>>> {
         let call = self.call("fetch", sys::WEFT_OP_VIEW, |call, event| {
             let space = || Keeper::Owned(call.space.clone());
@@ -227,13 +230,15 @@ impl Namespace {
         call.key(key.into())
     }
 
-    /// Views of a chain's lead blocks, brought to this host first if need be. Takes what [`fetch`](Self::fetch) takes.
+    /// Views of a chain's lead blocks, brought to this host first if need be. Takes what
+    /// [`fetch`](Self::fetch) takes.
     pub fn fetch_list(&self, keys: impl Keys) -> Call<'static, Views<'static>> {
         let call = self.call("fetch_list", sys::WEFT_OP_VIEW, viewed);
         call.list(unopened(keys), sys::WEFT_CHAIN)
     }
 
-    /// A part that is still being written, or is published: to be read as far as it is final. None: nobody writes it.
+    /// A part that is still being written, or is published: to be read as far as it is final. None:
+    /// nobody writes it.
     pub fn follow(&self, key: impl Into<Key>, part: u16) -> Call<'static, Option<Following>> {
         let call = self.call("follow", sys::WEFT_OP_VIEW, |call, event| {
             if !call.check(event, MISS)? {
@@ -247,8 +252,8 @@ impl Namespace {
         call.key(key.into()).part(part).ttl_s(Following::number()).flag(sys::WEFT_FOLLOW)
     }
 
-    /// Counts the lead blocks that are whole and in reach, over all tiers, and says why the next one is not. Takes `pin`,
-    /// `ttl_s`, `unchained`, and `follow`: those being written count too.
+    /// Counts the lead blocks that are whole and in reach, over all tiers, and says why the next
+    /// one is not. Takes `pin`, `ttl_s`, `unchained`, and `follow`: those being written count too.
     pub fn find(&self, keys: impl Keys) -> Call<'static, Found> {
         let call = self.call("find", sys::WEFT_OP_MATCH, |call, event| {
             call.check(event, &[])?;
@@ -262,9 +267,10 @@ impl Namespace {
 
     // Writing.
 
-    /// Copies a part's bytes, or those from `start`, into the cache. True: this published the block; false: it was there
-    /// already, or other parts lack. Takes `part`, `start`, `ttl_s`, `replace`, `wait_writer`, `reuse`. Errors: `Held` (it
-    /// is being written), `Range` (larger than the part).
+    /// Copies a part's bytes, or those from `start`, into the cache. True: this published the
+    /// block; false: it was there already, or other parts lack. Takes `part`, `start`, `ttl_s`,
+    /// `replace`, `wait_writer`, `reuse`. Errors: `Held` (it is being written), `Range` (larger
+    /// than the part).
     pub fn save<'a>(&self, key: impl Into<Key>, data: impl Into<Cow<'a, [u8]>>) -> Call<'a, bool> {
         let data = data.into();
         let call = self.call("save", sys::WEFT_OP_SAVE, |call, event| {
@@ -275,8 +281,8 @@ impl Namespace {
         call
     }
 
-    /// Saves a chain's parts; how many lead blocks are done, those that were there already among them. Takes what
-    /// [`save`](Self::save) takes, and `unchained`.
+    /// Saves a chain's parts; how many lead blocks are done, those that were there already among
+    /// them. Takes what [`save`](Self::save) takes, and `unchained`.
     pub fn save_list<'a>(&self, keys: impl Keys, rows: impl Into<Rows<'a>>) -> Call<'a, usize> {
         let (items, rows) = (keys.items(), rows.into().0);
         let places = match &rows[..] {
@@ -295,8 +301,8 @@ impl Namespace {
         call
     }
 
-    /// Opens a part of `size` bytes (0: the namespace's) for writing in place. Takes `part`, `replace`, `wait_writer`.
-    /// Errors: `Exists`, `Held`, `Quota` (no free slot).
+    /// Opens a part of `size` bytes (0: the namespace's) for writing in place. Takes `part`,
+    /// `replace`, `wait_writer`. Errors: `Exists`, `Held`, `Quota` (no free slot).
     pub fn reserve(&self, key: impl Into<Key>, size: u32) -> Call<'static, Reservation> {
         let call = self.call("reserve", sys::WEFT_OP_RESERVE, |call, event| {
             call.check(event, &[])?;
@@ -306,7 +312,8 @@ impl Namespace {
         call.key(key.into()).size(size)
     }
 
-    /// Opens the parts of many blocks under one reservation; its row is None for a block that is there already.
+    /// Opens the parts of many blocks under one reservation; its row is None for a block that is
+    /// there already.
     pub fn reserve_list(&self, keys: impl Keys, size: u32) -> Call<'static, Reservation> {
         let call = self.call("reserve_list", sys::WEFT_OP_RESERVE, |call, event| {
             let made = Reservation::of_list(&call.space, event, &call.kept.items);
@@ -316,15 +323,16 @@ impl Namespace {
         call.list(unopened(keys), sys::WEFT_CHAIN).size(size)
     }
 
-    /// Drops what this namespace's writer has saved of these blocks and not published; how many lead ones.
+    /// Drops what this namespace's writer has saved of these blocks and not published; how many
+    /// lead ones.
     pub fn drop_unfinished(&self, keys: impl Keys) -> Call<'static, usize> {
         self.call("drop_unfinished", sys::WEFT_OP_ABORT, counted).list(keys.items(), 0)
     }
 
     // Together with others.
 
-    /// Waits until the blocks are published; false: a writer gave up, or nobody writes. Takes `part`, `start`, `size`,
-    /// `unchained`, and `follow`: only until these bytes are final.
+    /// Waits until the blocks are published; false: a writer gave up, or nobody writes. Takes
+    /// `part`, `start`, `size`, `unchained`, and `follow`: only until these bytes are final.
     pub fn wait(&self, keys: impl Keys) -> Call<'static, bool> {
         let call =
             self.call("wait", sys::WEFT_OP_WAIT, |call, event| Ok(Some(call.check(event, MISS)?)));
@@ -335,8 +343,8 @@ impl Namespace {
         }
     }
 
-    /// Single flight: waits for those who compute these blocks, and claims what nobody does. None: all are there; else
-    /// compute `keys[claim.first..]`. Takes `ttl_s`, `unchained`.
+    /// Single flight: waits for those who compute these blocks, and claims what nobody does. None:
+    /// all are there; else compute `keys[claim.first..]`. Takes `ttl_s`, `unchained`.
     pub fn claim(&self, keys: impl Keys) -> Call<'static, Option<Claim>> {
         let call = self.call("claim", sys::WEFT_OP_WAIT, |call, event| {
             let there = call.check(event, MISS)?;
@@ -346,7 +354,8 @@ impl Namespace {
         call.list(keys.items(), sys::WEFT_CHAIN | sys::WEFT_CLAIM)
     }
 
-    /// Says that a request used the blocks; `ttl_s` sets their expiry anew. How many lead ones are there.
+    /// Says that a request used the blocks; `ttl_s` sets their expiry anew. How many lead ones are
+    /// there.
     pub fn touch(&self, keys: impl Keys) -> Call<'static, usize> {
         self.call("touch", sys::WEFT_OP_TOUCH, counted).list(keys.items(), sys::WEFT_CHAIN)
     }
@@ -356,7 +365,8 @@ impl Namespace {
         self.call("remove", sys::WEFT_OP_REMOVE, counted).list(keys.items(), 0)
     }
 
-    /// Fences the namespace below `version`: once it returns nobody can read older blocks. The floor that holds now.
+    /// Fences the namespace below `version`: once it returns nobody can read older blocks. The
+    /// floor that holds now.
     pub fn advance(&self, version: u64) -> Call<'static, u64> {
         let mut call = self.call("advance", sys::WEFT_OP_ADVANCE, |call, event| {
             call.check(event, &[])?;
@@ -366,8 +376,8 @@ impl Namespace {
         call
     }
 
-    /// Asks in words ("layout", "blocks after=KEY,limit=N", "explain key=KEY") or does ("drop", "flush version=N"),
-    /// answers in JSON.
+    /// Asks in words ("layout", "blocks after=KEY,limit=N", "explain key=KEY") or does ("drop",
+    /// "flush version=N"), answers in JSON.
     pub fn query(&self, words: &str) -> Result<String> {
         self.space.opened.query(words, self.space.info.space)
     }

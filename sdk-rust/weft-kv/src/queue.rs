@@ -1,6 +1,7 @@
 //! Queues as the ABI has them: ops in, events out.
 //!
-//! Invariant: a queue is closed only when it has no event left, so that no op writes into memory after it.
+//! Invariant: a queue is closed only when it has no event left, so that no op writes into memory
+//! after it.
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use crate::store::Opened;
 /// An open queue. Who has it keeps the store open, and lets one thread at a time reap.
 pub(crate) struct RawQueue(*mut sys::weft_queue);
 
-// SAFETY: the handle is a number that the library looks up; any thread may submit, and the owners see to one reaper.
+// SAFETY: the handle is a number that the library looks up; any thread may submit, and the owners
+// see to one reaper.
 unsafe impl Send for RawQueue {}
 unsafe impl Sync for RawQueue {}
 
@@ -54,7 +56,8 @@ impl RawQueue {
             match self.reap(&mut event, -1) {
                 Ok(0) => {}
                 Ok(_) => return Ok(event[0]),
-                // The library promises each op its event. Without it nobody may use the op's memory again.
+                // The library promises each op its event. Without it nobody may use the op's memory
+                // again.
                 Err(error) => {
                     eprintln!("weft: an op was taken and has no event: {error}");
                     std::process::abort()
@@ -67,7 +70,8 @@ impl RawQueue {
         plain(unsafe { sys::weft_queue_fd(self.0) })
     }
 
-    /// Ends what is in flight and drops the events; the queue is gone then. Twice is once. By the one who reaps.
+    /// Ends what is in flight and drops the events; the queue is gone then. Twice is once. By the
+    /// one who reaps.
     pub(crate) fn end(&self) {
         let mut events = [sys::weft_event::default(); 16];
         while self.close().is_ok_and(|left| left > 0) && self.reap(&mut events, -1).is_ok() {}
@@ -99,18 +103,20 @@ impl Queue {
     /// Takes ops in order and says how many; `Again` where none. Threads: any. Never waits.
     ///
     /// # Safety
-    /// Memory that an op names (data, items) must stay, and must not be used, until its event has been reaped or the
-    /// queue is gone.
+    /// Memory that an op names (data, items) must stay, and must not be used, until its event has
+    /// been reaped or the queue is gone.
     pub unsafe fn submit(&self, ops: &[sys::weft_op]) -> Result<usize> {
         self.queue.submit(ops)
     }
 
-    /// How many events came; 0 at the timeout of `timeout_ms`, and -1 waits for good. Threads: one at a time.
+    /// How many events came; 0 at the timeout of `timeout_ms`, and -1 waits for good. Threads: one
+    /// at a time.
     pub fn reap(&mut self, events: &mut [sys::weft_event], timeout_ms: i32) -> Result<usize> {
         self.queue.reap(events, timeout_ms)
     }
 
-    /// An eventfd, readable while there are events; it is the queue's, and only [`reap`](Self::reap) clears it.
+    /// An eventfd, readable while there are events; it is the queue's, and only
+    /// [`reap`](Self::reap) clears it.
     pub fn fd(&self) -> Result<RawFd> {
         self.queue.fd()
     }

@@ -1,15 +1,18 @@
 //! How futures are carried out: a store has one queue for all of them.
 //!
-//! Who submits an op looks at once for its event, since a local op has often ended within the submit; no other thread is
-//! involved then. Otherwise the future leaves its waker, and a thread, which sleeps while nothing is in flight, reaps; or,
-//! with the feature `tokio`, whoever awaits [`Store::reap_in_tokio`](crate::Store::reap_in_tokio).
+//! Who submits an op looks at once for its event, since a local op has often ended within the
+//! submit; no other thread is involved then. Otherwise the future leaves its waker, and a thread,
+//! which sleeps while nothing is in flight, reaps; or, with the feature `tokio`, whoever awaits
+//! [`Store::reap_in_tokio`](crate::Store::reap_in_tokio).
 //!
 //! Invariants:
-//! - One thread at a time reaps: `reaping` is true from before its `weft_reap` until its events are taken over.
+//! - One thread at a time reaps: `reaping` is true from before its `weft_reap` until its events are
+//!   taken over.
 //! - A tag is never used twice, so that a CANCEL can only end the op that it is meant for.
-//! - What an op names lives until its event: in its future, on the heap; a future that is dropped leaves it in its slot
-//!   (`Abandoned`); one that is leaked leaks it.
-//! - Wakers and abandoned calls run without the lock: they may come back here, and may drop the store.
+//! - What an op names lives until its event: in its future, on the heap; a future that is dropped
+//!   leaves it in its slot (`Abandoned`); one that is leaked leaks it.
+//! - Wakers and abandoned calls run without the lock: they may come back here, and may drop the
+//!   store.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -54,7 +57,7 @@ struct State {
 impl State {
     fn wake_runtime(&mut self) {
         if let Some(event) = &mut self.runtime {
-            let _ = event.write(&1u64.to_ne_bytes()); // fails only where it is readable as it can be
+            let _ = event.write(&1u64.to_ne_bytes()); // fails only where it is readable already
         }
     }
 }
@@ -73,7 +76,8 @@ impl Reactor {
         Arc::new(Self { queue, state: Mutex::default(), changed: Condvar::new() })
     }
 
-    /// Submits one op; its tag. Pending where the queue is full: the waker is called when there is room.
+    /// Submits one op; its tag. Pending where the queue is full: the waker is called when there is
+    /// room.
     pub(crate) fn submit(self: &Arc<Self>, op: &sys::weft_op, waker: &Waker) -> Poll<Result<u64>> {
         let mut op = *op;
         let mut waits = false;
@@ -91,7 +95,8 @@ impl Reactor {
                     state.in_flight += 1;
                     return Poll::Ready(Ok(op.tag));
                 }
-                // Once more with the waker in place: else the last event could have been reaped in between.
+                // Once more with the waker in place: else the last event could have been reaped in
+                // between.
                 Err(Error::Again(_)) if !waits => {
                     state.room.push(waker.clone());
                     waits = true;
@@ -129,7 +134,8 @@ impl Reactor {
         }
     }
 
-    /// The future of this tag is gone: cancels its op, and gives `call` the event, now or when it comes.
+    /// The future of this tag is gone: cancels its op, and gives `call` the event, now or when it
+    /// comes.
     pub(crate) fn abandon(self: &Arc<Self>, tag: u64, call: Abandoned) {
         let mut state = lock(&self.state);
         if let Some(Slot::Done(event)) = state.slots.remove(&tag) {
@@ -215,7 +221,8 @@ impl Reactor {
         self.changed.notify_all();
     }
 
-    /// From now on a runtime reaps (`Some`), or the thread again. False: another runtime does, or the queue is closed.
+    /// From now on a runtime reaps (`Some`), or the thread again. False: another runtime does, or
+    /// the queue is closed.
     #[cfg(feature = "tokio")]
     pub(crate) fn hand_over(self: &Arc<Self>, runtime: Option<File>) -> bool {
         let mut state = lock(&self.state);
@@ -229,7 +236,8 @@ impl Reactor {
         true
     }
 
-    /// The runtime's work: takes over all events that are there. Never waits. False: the reactor is closed.
+    /// The runtime's work: takes over all events that are there. Never waits. False: the reactor is
+    /// closed.
     #[cfg(feature = "tokio")]
     pub(crate) fn drain(&self) -> bool {
         loop {
@@ -264,8 +272,8 @@ impl Reactor {
         }
     }
 
-    /// Ends what is in flight (only what nobody waits for: calls keep the store open) and the queue. Also by a thread
-    /// that is within `reap`'s calls.
+    /// Ends what is in flight (only what nobody waits for: calls keep the store open) and the
+    /// queue. Also by a thread that is within `reap`'s calls.
     pub(crate) fn close(&self) {
         let mut state = lock(&self.state);
         state.closed = true;

@@ -1,8 +1,9 @@
 //! Store: a node, or a connection to one; and the queues on which calls run.
 //!
-//! Invariants: the ABI's handle is closed by the last of those that hold `Opened` (the store, its namespaces, views,
-//! calls), so nothing of Rust's ever names a closed one, and no view turns to garbage. A thread that waits for its op has
-//! a queue of the pool for itself: a queue has one reaper.
+//! Invariants: the ABI's handle is closed by the last of those that hold `Opened` (the store, its
+//! namespaces, views, calls), so nothing of Rust's ever names a closed one, and no view turns to
+//! garbage. A thread that waits for its op has a queue of the pool for itself: a queue has one
+//! reaper.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -24,8 +25,8 @@ pub(crate) struct Opened {
     reactor: OnceLock<Arc<Reactor>>,
 }
 
-// SAFETY: the handle is a number that the library looks up, and any thread may make any call with it (weft.h, "Threads",
-// "Handles"); the rest is Send and Sync by itself.
+// SAFETY: the handle is a number that the library looks up, and any thread may make any call with
+// it (weft.h, "Threads", "Handles"); the rest is Send and Sync by itself.
 unsafe impl Send for Opened {}
 unsafe impl Sync for Opened {}
 
@@ -144,10 +145,11 @@ fn message(json: &str) -> String {
     out
 }
 
-/// A store: `memory=64MiB` private, with `listen=unix:PATH` a node, with `connect=unix:PATH` a client of one.
+/// A store: `memory=64MiB` private, with `listen=unix:PATH` a node, with `connect=unix:PATH` a
+/// client of one.
 ///
-/// Cheap to clone; closed when the last of its clones, namespaces, views and calls is gone. Threads: any. A store does
-/// not cross fork: [`Error::Forked`] in the child.
+/// Cheap to clone; closed when the last of its clones, namespaces, views and calls is gone.
+/// Threads: any. A store does not cross fork: [`Error::Forked`] in the child.
 #[derive(Clone)]
 pub struct Store {
     pub(crate) opened: Arc<Opened>,
@@ -156,8 +158,8 @@ pub struct Store {
 impl Store {
     /// Opens what `options` say: `key=value`, separated by commas or newlines, as in `weft.h`.
     ///
-    /// Errors: `Invalid` names an unknown key; `NotSupported` says what to install where there is no library or one too
-    /// old. It waits, up to `timeout_ms=`.
+    /// Errors: `Invalid` names an unknown key; `NotSupported` says what to install where there is
+    /// no library or one too old. It waits, up to `timeout_ms=`.
     pub fn open(options: &str) -> Result<Self> {
         sys::load().map_err(Error::NotSupported)?;
         let options = c_text(options)?;
@@ -176,15 +178,16 @@ impl Store {
 
     /// Opens `tenant/model`, and creates it where there is none and the token allows.
     ///
-    /// Options: `version=`, `parts=2`, `part_bytes=2097152` (or one a part, `4096/1024`; 0: any size), `block_tokens=`,
-    /// `layers=`, `dtype=`, `layout=`, `quota=`, `policy=`, `ttl_s=`, `pin_s=`, `write_s=`, `writer=NAME`. Errors:
-    /// `Invalid` where what is stored differs, `Denied`, `Fenced`.
+    /// Options: `version=`, `parts=2`, `part_bytes=2097152` (or one a part, `4096/1024`; 0: any
+    /// size), `block_tokens=`, `layers=`, `dtype=`, `layout=`, `quota=`, `policy=`, `ttl_s=`,
+    /// `pin_s=`, `write_s=`, `writer=NAME`. Errors: `Invalid` where what is stored differs,
+    /// `Denied`, `Fenced`.
     pub fn namespace(&self, name: &str, options: &str) -> Result<Namespace> {
         Namespace::open(&self.opened, name, options)
     }
 
-    /// A queue of one's own, for ops of [`sys`](crate::sys) by the thousand. Options: `depth=`, `priority=`,
-    /// `inline_bytes=`.
+    /// A queue of one's own, for ops of [`sys`](crate::sys) by the thousand. Options: `depth=`,
+    /// `priority=`, `inline_bytes=`.
     pub fn queue(&self, options: &str) -> Result<Queue> {
         let queue = RawQueue::open(self.opened.handle, Some(options))?;
         Ok(Queue::new(queue, self.opened.clone()))
@@ -195,7 +198,8 @@ impl Store {
         self.opened.query(words, 0)
     }
 
-    /// Closes it. Errors: `Busy` where clones, namespaces, queues, views or calls are left; the last of them closes it.
+    /// Closes it. Errors: `Busy` where clones, namespaces, queues, views or calls are left; the
+    /// last of them closes it.
     pub fn close(self) -> Result<()> {
         let left = Arc::strong_count(&self.opened) - 1;
         match Arc::into_inner(self.opened) {
@@ -212,7 +216,8 @@ impl Store {
         self.opened.handle
     }
 
-    /// The region that is all of this process, for ops of one's own: offsets are addresses, and ops give a size.
+    /// The region that is all of this process, for ops of one's own: offsets are addresses, and ops
+    /// give a size.
     #[must_use]
     pub fn memory(&self) -> u32 {
         self.opened.memory

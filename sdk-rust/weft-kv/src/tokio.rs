@@ -1,7 +1,7 @@
 //! tokio: a runtime's event loop reaps, and no thread of Weft's own is needed.
 //!
-//! Invariant: however the future ends (the store is closed, its task is aborted, the runtime is shut down), the thread
-//! takes over, so that no other future waits in vain.
+//! Invariant: however the future ends (the store is closed, its task is aborted, the runtime is
+//! shut down), the thread takes over, so that no other future waits in vain.
 
 use std::fs::File;
 use std::future::Future;
@@ -30,8 +30,9 @@ fn machine(error: io::Error) -> Error {
 }
 
 impl Store {
-    /// While this is awaited, its runtime's event loop wakes the store's futures, and not a thread; it ends when the
-    /// store is closed, which it does not delay. Errors: `Busy`, where another one is awaited.
+    /// While this is awaited, its runtime's event loop wakes the store's futures, and not a thread;
+    /// it ends when the store is closed, which it does not delay. Errors: `Busy`, where another one
+    /// is awaited.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -48,7 +49,8 @@ impl Store {
         let reactor = self.opened.reactor().cloned();
         async move {
             let reactor = reactor?;
-            // SAFETY: the queue is open, or the call fails; what is kept is a descriptor of its own.
+            // SAFETY: the queue is open, or the call fails; what is kept is a descriptor of its
+            // own.
             let fd = unsafe { BorrowedFd::borrow_raw(reactor.queue.fd()?) };
             let own = fd.try_clone_to_owned().map_err(machine)?;
             let woken_by = File::from(own.try_clone().map_err(machine)?);

@@ -1,8 +1,9 @@
 //! Views: the cache's own memory, read in place.
 //!
-//! Invariants: a view keeps its namespace, and so the store, open; the library keeps a published block's bytes as they
-//! are until the view is released, whatever becomes of the block. A block that is still being written has no `View`:
-//! of [`Following`] only bytes that are final can be seen.
+//! Invariants: a view keeps its namespace, and so the store, open; the library keeps a published
+//! block's bytes as they are until the view is released, whatever becomes of the block. A block
+//! that is still being written has no `View`: of [`Following`] only bytes that are final can be
+//! seen.
 
 use std::ops::{Deref, Index};
 use std::ptr::NonNull;
@@ -40,7 +41,8 @@ pub(crate) struct Span {
     len: usize,
 }
 
-// SAFETY: shared memory that any thread may read; who writes it has it alone (`Reservation`, by &mut).
+// SAFETY: shared memory that any thread may read; who writes it has it alone (`Reservation`, by
+// &mut).
 unsafe impl Send for Span {}
 unsafe impl Sync for Span {}
 
@@ -69,10 +71,12 @@ impl Span {
     }
 }
 
-/// A part read in place: `&[u8]` without a copy, unchanged until it is dropped, whatever becomes of the block.
+/// A part read in place: `&[u8]` without a copy, unchanged until it is dropped, whatever becomes of
+/// the block.
 ///
-/// It borrows its [`Namespace`](crate::Namespace), or owns its share of it ([`into_owned`](Self::into_owned), and what
-/// [`fetch`](crate::Namespace::fetch) gives). Threads: any.
+/// It borrows its [`Namespace`](crate::Namespace), or owns its share of it
+/// ([`into_owned`](Self::into_owned), and what [`fetch`](crate::Namespace::fetch) gives). Threads:
+/// any.
 pub struct View<'a> {
     span: Span,
     hold: Hold<'a>,
@@ -115,8 +119,8 @@ impl<'a> View<'a> {
 impl Deref for View<'_> {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        // SAFETY: a published block, held until self is dropped. Who could still write it is a process that breaks
-        // the protocol of weft.h.
+        // SAFETY: a published block, held until self is dropped. Who could still write it is a
+        // process that breaks the protocol of weft.h.
         unsafe { self.span.bytes(self.span.len) }
     }
 }
@@ -184,7 +188,8 @@ impl Index<usize> for Views<'_> {
     }
 }
 
-/// A part that is still being written, followed: [`until`](Self::until) waits, [`bytes`](Self::bytes) are what is final.
+/// A part that is still being written, followed: [`until`](Self::until) waits,
+/// [`bytes`](Self::bytes) are what is final.
 pub struct Following {
     view: View<'static>,
     key: Key,
@@ -199,7 +204,8 @@ impl Following {
         Self { view, key, part, number, known: Arc::default() }
     }
 
-    /// A number that no other follower of this process has, counted down so that users' small ones stay free.
+    /// A number that no other follower of this process has, counted down so that users' small ones
+    /// stay free.
     pub(crate) fn number() -> u32 {
         static LAST: AtomicU32 = AtomicU32::new(0);
         LAST.fetch_sub(1, Ordering::Relaxed).wrapping_sub(1)
@@ -211,7 +217,8 @@ impl Following {
         self.view.span.len
     }
 
-    /// Waits until the part's bytes before `end` are final. False: its writer gave up, drop what was read.
+    /// Waits until the part's bytes before `end` are final. False: its writer gave up, drop what
+    /// was read.
     pub fn until(&self, end: u32) -> Call<'static, bool> {
         let space = &self.view.hold.space;
         let call = Call::new(space, "until", sys::WEFT_OP_WAIT, |call, event| {
@@ -230,8 +237,8 @@ impl Following {
     /// The bytes from the part's begin that are known to be final.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: the view is held; the library has said that these are final (the watermark's Acquire pairs with the
-        // Release of `until`, which is after the library's own).
+        // SAFETY: the view is held; the library has said that these are final (the watermark's
+        // Acquire pairs with the Release of `until`, which is after the library's own).
         unsafe { self.view.span.bytes(self.known.load(Ordering::Acquire)) }
     }
 }

@@ -151,7 +151,7 @@ fn claims_are_single_flight_and_end_with_their_value() {
 fn arrays_keep_type_and_shape() {
     let store = store();
     let space = space(&store);
-    let numbers: Vec<f32> = (0..6).map(|at| at as f32 / 3.0).collect();
+    let numbers: Vec<f32> = (0..6u8).map(|at| f32::from(at) / 3.0).collect();
     assert!(space.save_array("m", &numbers, &[2, 3]).run().unwrap());
     let found = space.fetch_array::<f32>("m").run().unwrap().unwrap();
     assert!(*found == numbers && found.shape() == [2, 3]);

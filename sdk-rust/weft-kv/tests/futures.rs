@@ -1,4 +1,5 @@
-//! Calls as futures, without a runtime: they end, are woken by the thread that reaps, and can be dropped at any moment.
+//! Calls as futures, without a runtime: they end, are woken by the thread that reaps, and can be
+//! dropped at any moment.
 
 mod common;
 
