@@ -1,9 +1,10 @@
-//! The player in Rust: as player.c, through the crate `weft` wherever it has a call, so that this is
-//! what is tested.
+//! The player in Rust: as player.c, through the crate `weft` wherever it has a call, so that this
+//! is what is tested.
 //!
-//! Invariants: it decides nothing and compares nothing. Handles that it did not give itself (garbage,
-//! closed) and the ABI's own lifetimes go to `weft::sys`. An unknown verb ends it with status 2.
-//! Handles and addresses cross as numbers: a wrong one is the driver's word, not a mistake here.
+//! Invariants: it decides nothing and compares nothing. Handles that it did not give itself
+//! (garbage, closed) and the ABI's own lifetimes go to `weft::sys`. An unknown verb ends it with
+//! status 2. Handles and addresses cross as numbers: a wrong one is the driver's word, not a
+//! mistake here.
 
 mod memory;
 mod request;

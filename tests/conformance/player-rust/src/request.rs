@@ -1,5 +1,5 @@
-//! A line of the driver: its verb and words. Invariant: a number that is not said is 0, a text or bytes
-//! that are not said are None, and what is no number ends the player.
+//! A line of the driver: its verb and words. Invariant: a number that is not said is 0, a text or
+//! bytes that are not said are None, and what is no number ends the player.
 
 use weft::sys;
 
