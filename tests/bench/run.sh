@@ -23,6 +23,10 @@ build=${WEFT_BUILD:-$PWD/build/release}
 [ -f "$build/build.ninja" ] || cmake --preset release >&2
 ninja -C "$build" tests/bench/all >&2
 programs=$build/tests/bench
+if command -v cargo >/dev/null; then
+    (eval "$(tests/prefix.sh)" && CARGO_TARGET_DIR=$PWD/build/rust \
+        cargo build -q --release --manifest-path tests/bench/rust/Cargo.toml) >&2
+fi
 work=$(mktemp -d "${TMPDIR:-/tmp}/bench.XXXXXX")
 redis=
 trap '[ -z "$redis" ] || kill "$redis" 2>/dev/null; rm -rf "$work"' EXIT
@@ -58,6 +62,12 @@ rows() {
         python3 tests/bench/python_view.py "$programs" "${quick[@]}"
     else
         say "left out: views from Python; the package is not installed (pip install ./sdk-python)"
+    fi
+    if command -v cargo >/dev/null; then
+        say "views and loads from Rust"
+        LD_LIBRARY_PATH=$build "$PWD/build/rust/release/weft-bench" "$programs" "${quick[@]}"
+    else
+        say "left out: views and loads from Rust; cargo is not installed"
     fi
     say "loads and saves"
     "$programs/weft_bench_move" "${quick[@]}"
