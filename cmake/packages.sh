@@ -17,6 +17,7 @@ tests=(
     abigail-tools binutils                          # abidw, abidiff; nm, readelf
     redis-server libhiredis-dev                     # the benchmark's neighbour
     procps util-linux                               # ps; setsid, flock, unshare
+    dpkg-dev file                                   # Debian packages of one's own
     bindgen                                         # compares the declarations of sdk-rust with weft.h
 )
 # Rust of 1.85 or newer, where there is none: Debian 12 calls it so.

@@ -157,6 +157,7 @@ suite command 600 tests/command/run.sh
 suite process 900 tests/process/run.sh
 suite examples 600 "${call[@]}" in_ctest examples
 suite readme 600 tests/readme/run.sh
+suite packaging 900 tests/packaging/run.sh
 
 # For hours, and by its name: tests/long.sh.
 [ ${#chosen[@]} = 0 ] || suite lint 1800 tests/tidy/lint.sh
