@@ -121,7 +121,8 @@ func (n *Namespace) Fetch(ctx context.Context, key Key, options ...Option) (View
 		return View{}, err
 	}
 	h := helds.Get().(*held)
-	h.look = lowlevel.Look{Handle: event.Handle, Address: event.Value, Size: event.Detail}
+	h.look.Handle = event.Handle
+	h.look.Item = lowlevel.Item{Offset: event.Value, Size: event.Detail}
 	return n.hold(h), nil
 }
 

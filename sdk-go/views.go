@@ -3,9 +3,9 @@ package weft
 // Views: what reads blocks in the cache's own memory, until it is released.
 //
 // A View must cost little more than the two calls that it is, so it is a value, and what it holds
-// comes from a pool: `held` carries its finalizer through all its uses. turn is even while nothing
-// is held; a View knows its turn, so that a second release, or a look after it, finds the next
-// one's holder and does nothing. held has no Go pointers: C writes into it.
+// comes from a pool, where `held` keeps its finalizer through all its uses. Each use has its turn,
+// which Release ends: so a second release, or a look after it, finds another turn and does nothing.
+// held has no Go pointers: C writes into it.
 
 import (
 	"context"
@@ -21,7 +21,7 @@ import (
 )
 
 type held struct {
-	look  lowlevel.Look
+	look  lowlevel.Look // its Handle is 0 while nothing is held
 	store uint64
 	turn  atomic.Uint64
 }
@@ -34,7 +34,7 @@ var helds = sync.Pool{New: func() any {
 
 // forgotten runs when neither the pool nor a View refers to h any more.
 func (h *held) forgotten() {
-	if h.turn.Load()%2 == 1 {
+	if h.look.Handle != 0 {
 		leaked("a view of %d bytes", h.look.Size)
 		lowlevel.Release_one(h.store, h.look.Handle)
 	}
@@ -54,7 +54,7 @@ func (v View) Bytes() []byte {
 	if v.held == nil || v.held.turn.Load() != v.turn {
 		return nil
 	}
-	return bytesAt(v.held.look.Address, v.held.look.Size)
+	return bytesAt(v.held.look.Offset, v.held.look.Size)
 }
 
 // Len is the part's size in bytes, 0 after Release.
@@ -81,7 +81,9 @@ func (v View) ReadAt(into []byte, at int64) (int, error) {
 // Release lets the block go; twice is once. Any goroutine; never waits.
 func (v View) Release() {
 	if h := v.held; h != nil && h.turn.CompareAndSwap(v.turn, v.turn+1) {
-		lowlevel.Release_one(h.store, h.look.Handle)
+		handle := h.look.Handle
+		h.look.Handle = 0
+		lowlevel.Release_one(h.store, handle)
 		helds.Put(h)
 	}
 }
@@ -89,7 +91,7 @@ func (v View) Release() {
 // hold makes the View of h, whose look is filled.
 func (n *Namespace) hold(h *held) View {
 	h.store = n.store.handle
-	return View{h, h.turn.Add(1)}
+	return View{h, h.turn.Load()}
 }
 
 // View looks at a block in this host's memory. Never waits. Errors: ErrMiss, whose Reason is Far
@@ -105,8 +107,10 @@ func (n *Namespace) View(ctx context.Context, key Key, options ...Option) (View,
 		}
 	}
 	h := helds.Get().(*held)
-	code := lowlevel.View_one(n.store.handle, n.Space, uint32(op.Part), key.Hi, key.Lo, &h.look)
-	if code != 1 {
+	h.look.Item = lowlevel.Item{KeyHi: key.Hi, KeyLo: key.Lo}
+	place := uintptr(unsafe.Pointer(&h.look)) // on the heap, which does not move
+	lowlevel.View_one(n.store.handle, n.Space, uint32(op.Part), place)
+	if code := h.look.Viewed; code != 1 {
 		defer helds.Put(h)
 		if code < 0 {
 			return View{}, failed(code, "")

@@ -1,7 +1,8 @@
 /*
- * What must be fast from Go: one block is viewed, and let go, in one call each. Keys and handles go
- * by value, and what comes back lies in one small struct, so that a call has one pointer for cgo to
- * check, or none.
+ * What must be fast from Go: one block is viewed, and let go, in one call each. What a view needs
+ * and gives lies in one struct, whose address goes as a number, so that cgo has no pointer to
+ * check; and neither call has a result: both would cost what a call does. The struct must lie on
+ * the heap, as an object's does that a pool gave.
  */
 #ifndef WEFT_LOOK_H
 #define WEFT_LOOK_H
@@ -11,28 +12,26 @@
 #error "weft: the installed weft.h is older than WEFT_ABI 1: install libweft 0.1 or newer"
 #endif
 
-/* A view of one block: its handle, address and bytes; or why there is none, as in weft_item. */
+/* A view of one block. item: its key; then its address, bytes and status, as weft_view gives them.
+ * viewed: 1, 0 where it is not in this host's memory, or a negated code. */
 typedef struct weft_look {
+    weft_item item;
     uint64_t handle;
-    uint64_t address;
-    uint32_t size;
-    int32_t status;
+    int32_t viewed;
+    uint32_t reserved;
 } weft_look;
 
-/* weft_view of one block. Returns 1, 0 where it is not in this host's memory, or a negated code. */
-static inline int32_t weft_view_one(weft_store* store, uint32_t space, uint32_t part,
-                                    uint64_t key_hi, uint64_t key_lo, weft_look* out) {
-    weft_item item = {.key_hi = key_hi, .key_lo = key_lo};
-    const int32_t viewed = weft_view(store, space, part, &item, 1, &out->handle);
-    out->address = item.offset;
-    out->size = item.size;
-    out->status = item.status;
-    return viewed;
+/* weft_view with the weft_look at `place`. */
+static inline void weft_view_one(weft_store* store, uint32_t space, uint32_t part,
+                                 uintptr_t place) {
+    weft_look* const look = (weft_look*)place;
+    look->handle = 0;
+    look->viewed = weft_view(store, space, part, &look->item, 1, &look->handle);
 }
 
-/* weft_release of one handle. */
-static inline int32_t weft_release_one(weft_store* store, uint64_t handle) {
-    return weft_release(store, &handle, 1);
+/* weft_release of one handle. It cannot fail but for a handle that is none. */
+static inline void weft_release_one(weft_store* store, uint64_t handle) {
+    (void)weft_release(store, &handle, 1);
 }
 
 #endif

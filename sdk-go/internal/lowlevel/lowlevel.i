@@ -29,6 +29,7 @@
 %typemap(gotype) int32_t "int32"
 %typemap(gotype) uint32_t "uint32"
 %typemap(gotype) uint64_t "uint64"
+%typemap(gotype) uintptr_t "uintptr"
 
 // Handles.
 %define HANDLE(TYPE)
@@ -47,7 +48,6 @@ HANDLE(weft_queue)
 %enddef
 ONE(weft_error *error, Failure)
 ONE(weft_namespace *out, Layout)
-ONE(weft_look *out, Look)
 ONE(weft_item *item, Item)
 ONE(uint32_t *region_out, uint32)
 ONE(uint64_t *address_out, uint64)

@@ -42,9 +42,10 @@ type Failure struct {
 
 // Look is look.h's weft_look: a view of one block.
 type Look struct {
-	Handle, Address uint64
-	Size            uint32
-	Status          int32
+	Item
+	Handle uint64
+	Viewed int32
+	_      uint32
 }
 
 // What StructSize says.
@@ -59,5 +60,5 @@ var (
 	_ = [1]struct{}{}[unsafe.Sizeof(Event{})-32]
 	_ = [1]struct{}{}[unsafe.Sizeof(Layout{})-48]
 	_ = [1]struct{}{}[unsafe.Sizeof(Failure{})-256]
-	_ = [1]struct{}{}[unsafe.Sizeof(Look{})-24]
+	_ = [1]struct{}{}[unsafe.Sizeof(Look{})-48]
 )
