@@ -47,6 +47,7 @@ type call struct {
 	event  lowlevel.Event
 	done   chan struct{} // takes one word: the event is here
 	memory uint32        // the region of all memory
+	bytes  int           // that the op moves
 	pinner runtime.Pinner
 }
 
@@ -220,6 +221,7 @@ type drivers struct {
 	lock   sync.Mutex // guards growth and closing
 	opened atomic.Pointer[[]*driver]
 	closed bool
+	quicks quicks
 }
 
 const driversMost = 16 // then calls wait for room
@@ -231,6 +233,9 @@ func (ds *drivers) run(ctx context.Context, c *call) error {
 	if deadline, ok := ctx.Deadline(); ok {
 		left := max((time.Until(deadline)+time.Millisecond-1)/time.Millisecond, 1)
 		c.ops[0].TimeoutMs = uint32(min(left, math.MaxUint32))
+	}
+	if q := ds.quicks.take(ds.store, c); q != nil {
+		return ds.quicks.run(ctx, c, q)
 	}
 	for {
 		opened := *ds.opened.Load()
@@ -279,6 +284,7 @@ func (ds *drivers) close() {
 	defer ds.lock.Unlock()
 	if !ds.closed {
 		ds.closed = true
+		ds.quicks.close()
 		for _, d := range *ds.opened.Load() {
 			d.close()
 		}

@@ -17,7 +17,7 @@ func (n *Namespace) start(kind, flags int, options []Option) (*call, *lowlevel.O
 		return nil, nil, err
 	}
 	c := calls.Get().(*call)
-	c.memory = memory
+	c.memory, c.bytes = memory, 0
 	op := &c.ops[0]
 	*op = lowlevel.Op{Kind: uint16(kind), Flags: uint32(flags), Space: n.Space}
 	if err := lay(op, options); err != nil {
@@ -43,6 +43,7 @@ func (c *call) onMemory(memory []byte) error {
 		return invalid("memory of %d bytes: a part has less than 4 GiB", len(memory))
 	}
 	c.ops[0].Region, c.ops[0].Offset = c.memory, name(c, memory)
+	c.bytes = len(memory)
 	return nil
 }
 
@@ -56,6 +57,7 @@ func (c *call) place(items []lowlevel.Item, memory [][]byte) error {
 			return invalid("memory of %d bytes: a part has less than 4 GiB", len(row))
 		}
 		items[at].Offset, items[at].Size = name(c, row), uint32(len(row))
+		c.bytes += len(row)
 	}
 	c.ops[0].Region = c.memory
 	return nil

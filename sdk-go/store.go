@@ -35,7 +35,9 @@ func Open(options string) (*Store, error) {
 	if code := lowlevel.Open(options, handle, failure); code < 0 {
 		return nil, failed(code, said(failure))
 	}
-	s := &Store{handle: *handle, drivers: drivers{store: *handle}, spaces: map[uint32]bool{}}
+	s := &Store{handle: *handle, spaces: map[uint32]bool{}}
+	s.drivers.store = s.handle
+	s.drivers.quicks.idle = make(chan *quick, 64)
 	s.drivers.opened.Store(&[]*driver{})
 	return s, nil
 }
