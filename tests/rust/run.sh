@@ -4,7 +4,7 @@
 # WEFT_BUILD is the build to test. A bare machine downloads tokio and what it needs (cargo, by sdk-rust/Cargo.lock).
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-export WEFT_BUILD=${WEFT_BUILD:-$PWD/build/release} CARGO_TARGET_DIR=$PWD/build/rust
+export WEFT_BUILD=${WEFT_BUILD:-$PWD/build/release} CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/build/rust}
 export CARGO_TERM_COLOR=never RUSTDOCFLAGS="-D warnings"
 eval "$(tests/prefix.sh)"
 work=$(mktemp -d "${TMPDIR:-/tmp}/rust.XXXXXX")
