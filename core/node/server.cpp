@@ -10,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "capi/weft.h"
@@ -82,7 +83,7 @@ class SocketServer final : public Server {
     Status listen();
     void tokens_changed() override;
     kj::Promise<void> accept_all(kj::AsyncIoContext& io);
-    kj::Promise<void> serve(kj::Own<kj::AsyncIoStream> stream, uint32_t uid);
+    kj::Promise<void> serve(kj::Own<kj::AsyncIoStream> stream, uint32_t uid, int pid);
     kj::Promise<void> watch(kj::Own<ClientProcess> process);
     /** The way back to a process, if it still lives and is connected. On the loop's thread. What is
      * posted names a process by its instance: it may be gone when its turn comes. */
@@ -391,9 +392,21 @@ class SessionServer final : public rpc::Session::Server {
     kj::Own<ClientProcess> process_;
 };
 
+/** The process behind a pidfd as this PID namespace numbers it; 0: it is of another one, -1: it is
+ * dead. */
+int pid_of(int pidfd) {
+    std::ifstream file("/proc/self/fdinfo/" + std::to_string(pidfd));
+    for (std::string word; file >> word;) {
+        int pid = 0;
+        if (word == "Pid:" && file >> pid) return pid;
+    }
+    return 0;
+}
+
 class NodeServer final : public rpc::Node::Server {
   public:
-    NodeServer(SocketServer& server, uint32_t uid) : server_(server), uid_(uid) {}
+    NodeServer(SocketServer& server, uint32_t uid, int pid)
+        : server_(server), uid_(uid), pid_(pid) {}
 
     kj::Promise<void> login(LoginContext context) override {
         auto hello = context.getParams().getHello();
@@ -418,6 +431,13 @@ class NodeServer final : public rpc::Node::Server {
         if (!alive) {
             if (pidfd >= 0) close(pidfd);
             set_failure(results.initFailure(), {WEFT_EINVAL, "login without a pidfd"});
+            co_return;
+        }
+        if (int of = pid_of(pidfd); of != pid_) {
+            close(pidfd);
+            set_failure(results.initFailure(),
+                        {WEFT_EINVAL, "the pidfd is of process " + std::to_string(of) +
+                                          ", the connection of " + std::to_string(pid_)});
             co_return;
         }
         auto known = server_.processes.find(hello.getInstance());
@@ -477,6 +497,7 @@ class NodeServer final : public rpc::Node::Server {
 
     SocketServer& server_;
     uint32_t uid_;
+    int pid_;  // who connected
 };
 
 /** Waits for the end of the process, then gives up what it held. */
@@ -493,11 +514,11 @@ kj::Promise<void> SocketServer::watch(kj::Own<ClientProcess> process) {
     processes.erase(process->instance);
 }
 
-kj::Promise<void> SocketServer::serve(kj::Own<kj::AsyncIoStream> stream, uint32_t uid) {
+kj::Promise<void> SocketServer::serve(kj::Own<kj::AsyncIoStream> stream, uint32_t uid, int pid) {
     auto& capability_stream = kj::downcast<kj::AsyncCapabilityStream>(*stream);
     capnp::TwoPartyVatNetwork network(capability_stream, kDescriptorsPerMessage,
                                       capnp::rpc::twoparty::Side::SERVER, reader_options());
-    auto system = capnp::makeRpcServer(network, kj::heap<NodeServer>(*this, uid));
+    auto system = capnp::makeRpcServer(network, kj::heap<NodeServer>(*this, uid, pid));
     co_await network.onDisconnect();
 }
 
@@ -539,10 +560,12 @@ kj::Promise<void> SocketServer::accept_all(kj::AsyncIoContext& io) {
             continue;
         }
         uint32_t uid = UINT32_MAX;
+        int pid = 0;
         if (auto* local = dynamic_cast<kj::LocalPeerIdentity*>(accepted.peerIdentity.get())) {
             KJ_IF_MAYBE (id, local->getCredentials().uid) uid = static_cast<uint32_t>(*id);
+            KJ_IF_MAYBE (id, local->getCredentials().pid) pid = *id;
         }
-        KJ_ASSERT_NONNULL(tasks)->add(serve(kj::mv(accepted.stream), uid));
+        KJ_ASSERT_NONNULL(tasks)->add(serve(kj::mv(accepted.stream), uid, pid));
     }
 }
 

@@ -1,9 +1,11 @@
 // A login speaks first of versions: a client of another protocol or layout, newer or older, gets
-// words that name both sides and nothing else. The client here is Cap'n Proto alone, because Weft's
-// own cannot say a wrong number.
+// words that name both sides and nothing else. Then of the process: what it holds is the process's,
+// not the connection's. The client here is Cap'n Proto alone, because Weft's own cannot say a wrong
+// number or lose its connection.
 #include <capnp/rpc-twoparty.h>
 #include <doctest/doctest.h>
 #include <kj/async-io.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -15,6 +17,51 @@
 namespace weft {
 namespace {
 
+class FileServer final : public rpc::File::Server {
+  public:
+    explicit FileServer(int fd) : fd_(fd) {}
+    kj::Maybe<int> getFd() override { return fd_.get(); }
+
+  private:
+    fabric::Descriptor fd_;
+};
+
+fabric::Descriptor pidfd_of(pid_t pid) {
+    return fabric::Descriptor(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+}
+
+/** A connection. What is said at login, and what is done behind it, is the test's. */
+class Client {
+  public:
+    explicit Client(const std::string& path)
+        : io(kj::setupAsyncIo()),
+          stream(io.provider->getNetwork()
+                     .parseAddress(kj::str("unix:", path.c_str()))
+                     .then([](kj::Own<kj::NetworkAddress> address) {
+                         auto connected = address->connect();
+                         return connected.attach(kj::mv(address));
+                     })
+                     .wait(io.waitScope)),
+          client(kj::downcast<kj::AsyncCapabilityStream>(*stream), kDescriptorsPerMessage) {}
+
+    /** As a good client says it, but for what `change` makes of it. */
+    template <typename F>
+    capnp::Response<rpc::Node::LoginResults> login(F change) {
+        auto request = client.bootstrap().castAs<rpc::Node>().loginRequest();
+        auto hello = request.initHello();
+        hello.setProtocol(rpc::PROTOCOL_VERSION);
+        hello.setLayout(kLayoutVersion);
+        hello.setVersion("0.0.test");
+        hello.setBootTime(fabric::boot_time());
+        change(hello);
+        return request.send().wait(io.waitScope);
+    }
+
+    kj::AsyncIoContext io;
+    kj::Own<kj::AsyncIoStream> stream;
+    capnp::TwoPartyClient client;
+};
+
 struct Answer {
     int32_t code;
     std::string words;
@@ -22,23 +69,12 @@ struct Answer {
 };
 
 Answer login(const std::string& path, uint32_t protocol, uint64_t layout, uint64_t boot_time) {
-    kj::AsyncIoContext io = kj::setupAsyncIo();
-    auto stream = io.provider->getNetwork()
-                      .parseAddress(kj::str("unix:", path.c_str()))
-                      .then([](kj::Own<kj::NetworkAddress> address) {
-                          auto connected = address->connect();
-                          return connected.attach(kj::mv(address));
-                      })
-                      .wait(io.waitScope);
-    capnp::TwoPartyClient client(kj::downcast<kj::AsyncCapabilityStream>(*stream),
-                                 kDescriptorsPerMessage);
-    auto request = client.bootstrap().castAs<rpc::Node>().loginRequest();
-    auto hello = request.initHello();
-    hello.setProtocol(protocol);
-    hello.setLayout(layout);
-    hello.setVersion("0.0.test");
-    hello.setBootTime(boot_time);
-    auto response = request.send().wait(io.waitScope);
+    Client client(path);
+    auto response = client.login([&](rpc::Hello::Builder hello) {
+        hello.setProtocol(protocol);
+        hello.setLayout(layout);
+        hello.setBootTime(boot_time);
+    });
     return {response.getFailure().getCode(), response.getFailure().getMessage().cStr(),
             response.hasSession()};
 }
@@ -85,6 +121,66 @@ TEST_CASE("a login without a pidfd is refused") {
     Answer answer = login(path, rpc::PROTOCOL_VERSION, kLayoutVersion, fabric::boot_time());
     CHECK(answer.code == WEFT_EINVAL);
     CHECK_FALSE(answer.session);
+}
+
+TEST_CASE("a login with another process's pidfd is refused: it would hold what nobody gives up") {
+    std::string path = "/tmp/weft-other-" + std::to_string(getpid()) + ".sock";
+    std::unique_ptr<Node> node = node_at(path);
+    Client client(path);
+    auto response = client.login([&](rpc::Hello::Builder hello) {
+        hello.setPidfd(kj::heap<FileServer>(pidfd_of(getppid()).release()));
+    });
+    CHECK(response.getFailure().getCode() == WEFT_EINVAL);
+    std::string words = response.getFailure().getMessage().cStr();
+    CHECK(words.find(std::to_string(getpid())) != std::string::npos);
+    CHECK(words.find(std::to_string(getppid())) != std::string::npos);
+    CHECK_FALSE(response.hasSession());
+}
+
+TEST_CASE("what a process holds outlives its connection") {
+    std::string path = "/tmp/weft-holds-" + std::to_string(getpid()) + ".sock";
+    std::unique_ptr<Node> node = node_at(path);
+    auto as_itself = [](rpc::Hello::Builder hello) {
+        hello.setPidfd(kj::heap<FileServer>(pidfd_of(getpid()).release()));
+        hello.setInstance(7);
+    };
+    uint64_t opening = 0;
+    uint64_t reservation = 0;
+    {
+        Client first(path);
+        auto session = first.login(as_itself).getSession();
+        auto open = session.openRequest();
+        open.setName("t/m");
+        open.setOptions("part_bytes=4096");
+        auto opened = open.send().wait(first.io.waitScope);
+        REQUIRE(opened.hasOpened());
+        opening = opened.getOpened().getOpening();
+        auto reserve = opened.getOpened().getSpace().runRequest();
+        Request wanted;
+        wanted.verb = Verb::reserve;
+        wanted.user = true;
+        wanted.deadline = fabric::boot_time() + 10 * fabric::kSecond;
+        wanted.items.push_back({{1, 2}, 0, kNoSlot, 0});
+        to_rpc(wanted, reserve.initRequest());
+        reservation = reserve.send().wait(first.io.waitScope).getReply().getHandle();
+        REQUIRE(reservation != 0);
+    }
+    // The node sees the end of that connection before it sees the next one.
+    Client second(path);
+    auto session = second.login(as_itself).getSession();
+    auto resume = session.resumeRequest();
+    resume.setOpening(opening);
+    resume.initReservations(1).set(0, reservation);
+    auto resumed = resume.send().wait(second.io.waitScope);
+    REQUIRE(resumed.hasSpace());
+    auto commit = resumed.getSpace().runRequest();
+    Request word;
+    word.verb = Verb::commit;
+    word.number = reservation;
+    to_rpc(word, commit.initRequest());
+    auto reply = commit.send().wait(second.io.waitScope);
+    CHECK(reply.getReply().getStatus() == 0);
+    CHECK(reply.getReply().getDetail() == 1);
 }
 
 }  // namespace
