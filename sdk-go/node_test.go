@@ -47,7 +47,8 @@ func TestManyClientsGoroutinesSaveAtOnce(t *testing.T) {
 			short, cancel := context.WithTimeout(ctx, time.Minute)
 			defer cancel()
 			name := weft.Key{Hi: 3, Lo: uint64(at)}
-			if published, err := client.Save(short, name, content(1000, 1)); err != nil || !published {
+			published, err := client.Save(short, name, content(1000, 1))
+			if err != nil || !published {
 				t.Errorf("save %d: %v %v", at, published, err)
 			}
 		}()

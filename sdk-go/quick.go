@@ -1,15 +1,15 @@
 package weft
 
-// The quick way: most ops on this host's memory end within their submit, in the caller's own thread.
-// On a queue whose eventfd nobody asked for that takes two short calls, wakes nobody and makes no
-// system call; on the shared one each such op would write the eventfd and wake the netpoller, which
-// measured five times as long.
+// The quick way: most ops on this host's memory end within their submit, in the caller's own
+// thread. On a queue whose eventfd nobody asked for that takes two short calls, wakes nobody and
+// makes no system call; on the shared one each such op would write the eventfd and wake the
+// netpoller, which measured five times as long.
 //
 // Invariants:
 //   - A quick queue is one call's while the op runs: one op in flight, one who reaps.
-//   - An op that is not done when its submit returns is waited for in the netpoller, like all others,
-//     by an eventfd made only then; after it that queue is closed. Ops of that kind go the shared way
-//     for a while, so that this is rare.
+//   - An op that is not done when its submit returns is waited for in the netpoller, like all
+//     others, by an eventfd made only then; after it that queue is closed. Ops of that kind go the
+//     shared way for a while, so that this is rare.
 //   - Ops that wait for others' deeds, or move more than the library copies in a submit, never come
 //     here.
 
@@ -153,7 +153,7 @@ func (qs *quicks) close() {
 			qs.end(q)
 		default:
 			qs.wait.Range(func(q, _ any) bool {
-				lowlevel.Queue_close(q.(*quick).queue) // its op ends; who waits for it ends the queue
+				lowlevel.Queue_close(q.(*quick).queue) // ends its op; who waits ends the queue
 				return true
 			})
 			time.Sleep(100 * time.Microsecond)

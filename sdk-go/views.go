@@ -110,17 +110,23 @@ func (n *Namespace) View(ctx context.Context, key Key, options ...Option) (View,
 	h.look.Item = lowlevel.Item{KeyHi: key.Hi, KeyLo: key.Lo}
 	place := uintptr(unsafe.Pointer(&h.look)) // on the heap, which does not move
 	lowlevel.View_one(n.store.handle, n.Space, uint32(op.Part), place)
-	if code := h.look.Viewed; code != 1 {
-		defer helds.Put(h)
-		if code < 0 {
-			return View{}, failed(code, "")
-		}
-		if status := h.look.Status; status < 0 && Code(-status) != ErrMiss {
-			return View{}, failed(status, "")
-		}
-		return View{}, miss(h.look.Size)
+	if h.look.Viewed != 1 {
+		return View{}, h.refused()
 	}
 	return n.hold(h), nil
+}
+
+// refused is why h holds nothing; h goes back.
+func (h *held) refused() error {
+	look := h.look
+	helds.Put(h)
+	switch {
+	case look.Viewed < 0:
+		return failed(look.Viewed, "")
+	case look.Status < 0 && Code(-look.Status) != ErrMiss:
+		return failed(look.Status, "")
+	}
+	return miss(look.Size)
 }
 
 // Views are read-only looks at a list's lead blocks, under one handle.

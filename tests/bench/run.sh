@@ -69,6 +69,12 @@ rows() {
     else
         say "left out: views and loads from Rust; cargo is not installed"
     fi
+    if go=$(cmake/go.sh) && (eval "$(tests/prefix.sh)" && "$go" build -C tests/bench/go -buildvcs=false -o "$programs/weft_bench_go"); then
+        say "views and loads from Go"
+        LD_LIBRARY_PATH=$build "$programs/weft_bench_go" "$programs" "${quick[@]}"
+    else
+        say "left out: views and loads from Go; there is no Go to build them with"
+    fi
     say "loads and saves"
     "$programs/weft_bench_move" "${quick[@]}"
     say "two readers"

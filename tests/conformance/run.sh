@@ -19,7 +19,7 @@ else
     (eval "$(../prefix.sh)" && CARGO_TARGET_DIR=$rust cargo build -q --release --manifest-path player-rust/Cargo.toml)
     players+=("rust=env LD_LIBRARY_PATH=$build $rust/release/conformance-rust")
     go=$build/tests/conformance/conformance_go
-    (eval "$(../prefix.sh)" && "$(../../cmake/go.sh)" build -C player-go -o "$go")
+    (eval "$(../prefix.sh)" && "$(../../cmake/go.sh)" build -C player-go -buildvcs=false -o "$go")
     players+=("go=env LD_LIBRARY_PATH=$build $go")
 fi
 

@@ -6,7 +6,7 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 eval "$(tests/prefix.sh)" || exit 1
 go=$(cmake/go.sh) || exit 1
-export PATH=${go%/*}:$PATH
+export PATH=${go%/*}:$PATH GOFLAGS=-buildvcs=false
 work=$(mktemp -d "${TMPDIR:-/tmp}/go.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 modules=(sdk-go examples/go tests/conformance/player-go tests/bench/go)

@@ -1,5 +1,5 @@
-// Weft from Go beside the same calls of the same store in C, taken in turns: views, loads of a batch,
-// one small load. The blocks are another process's.
+// Weft from Go beside the same calls of the same store in C, taken in turns: views, loads of a
+// batch, one small load. The blocks are another process's.
 //
 //	bench PROGRAMS [--quick]      PROGRAMS: the folder of weft_bench_node
 package main
@@ -193,8 +193,9 @@ func (n *node) batches(rounds int) {
 		met: func(ratio float64) bool { return ratio >= 0.97 }}.print(p)
 }
 
-// small loads one block of 256 B, from submit to event.
-func (n *node) small(rounds int) {
+// small loads one block of 256 B, from submit to event: as such a load goes, which ends within its
+// submit, and on the queue that waits in the netpoller.
+func (n *node) small(rounds int, how string, options ...weft.Option) {
 	into := make([]byte, smallBytes)
 	rows := make([][]byte, run)
 	for at := range rows {
@@ -218,13 +219,13 @@ func (n *node) small(rounds int) {
 	ours := func() float64 {
 		return timed(func() {
 			for _, key := range keys {
-				_, err := n.space.Load(ctx, key, into)
+				_, err := n.space.Load(ctx, key, into, options...)
 				require(err == nil, "a load")
 			}
 		}) / run
 	}
 	p := inTurns(rounds, inC, ours)
-	figure{name: "load 256 B, submit to event, Go", unit: "us",
+	figure{name: "load 256 B, submit to event, Go" + how, unit: "us",
 		against: "the same load from C, submit and reap by cgo"}.print(p)
 }
 
@@ -237,7 +238,8 @@ func main() {
 	}
 	n := startNode(os.Args[1], "256MiB", 1000, smallBytes)
 	n.views(rounds)
-	n.small(rounds / 4)
+	n.small(rounds/4, "")
+	n.small(rounds/4, ", netpoller", weft.WaitWriter()) // what may wait goes there
 	n.end()
 	n = startNode(os.Args[1], "1GiB,prefault=yes", 512, largeBytes)
 	n.batches(rounds / 15)
