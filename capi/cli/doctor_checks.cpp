@@ -77,7 +77,11 @@ void check_huge_pages(Findings& findings) {
     else if (word == "never" || word == "deny")
         findings.push_back({Level::kWarning, "huge pages",
                             "shared memory may not use them (" + word + ")",
-                            "As root: echo advise > " + path});
+                            "As root: echo within_size > " + path});
+    else if (word == "advise")
+        findings.push_back({Level::kOk, "huge pages",
+                            "nodes with prefault=yes have them in shared memory (advise)",
+                            "For all nodes, as root: echo within_size > " + path});
     else
         findings.push_back(
             {Level::kOk, "huge pages", "shared memory may use them (" + word + ")", ""});

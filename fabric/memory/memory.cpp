@@ -94,13 +94,15 @@ Result<SharedFile> SystemMemory::create(const char* name, uint64_t size, bool po
         Status fits = check_room(what, size);
         if (!fits) return fits.failure();
     }
-    if (!index && fallocate(fd.get(), 0, 0, static_cast<off_t>(size)) != 0) {
-        return failed(what + ": fallocate");
-    }
     SharedFile file;
     Result<Mapping> mapping = map(fd, size, Access::write, false);
     if (!mapping) return mapping.failure();
+    // First by way of the mapping, whose advice fallocate does not know: where shmem_enabled is
+    // `advise`, that way gives huge pages and fallocate small ones.
     if (populate) prefault(*mapping);
+    if (!index && fallocate(fd.get(), 0, 0, static_cast<off_t>(size)) != 0) {
+        return failed(what + ": fallocate");
+    }
     file.mapping = std::move(*mapping);
     int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL | (index ? F_SEAL_FUTURE_WRITE : 0);
     if (fcntl(fd.get(), F_ADD_SEALS, seals) != 0) return failed(what + ": seals");
