@@ -55,11 +55,16 @@ if [ "$(printf '%s\n' "$rust" "$has" | sort -V | head -n 1)" != "$rust" ]; then
     echo "quickstart: cargo is $has: install Rust $rust or newer (Debian 12: apt install cargo-web)" >&2
     exit 1
 fi
+# Engines in other languages find Weft as their users do: installed, by pkg-config and the loader.
+prefix=$PWD/build/quickstart-prefix
+cmake --install "$build" --prefix "$prefix" >build/quickstart-prefix.log 2>&1 || { cat build/quickstart-prefix.log >&2; exit 1; }
+library=$(dirname "$(find "$prefix" -name libweft.so.1 -print -quit)")
+export PKG_CONFIG_PATH=$library/pkgconfig LD_LIBRARY_PATH=$library
+
 step "building the runtime in Rust in build/quickstart-runtime"
-WEFT_LIB_DIR=$build cargo build --quiet --release --locked --manifest-path examples/runtime-rust/Cargo.toml \
+cargo build --quiet --release --locked --manifest-path examples/runtime-rust/Cargo.toml \
     --target-dir build/quickstart-runtime >&2
 
 step "running"
-export LD_LIBRARY_PATH=$build${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} # where the runtime finds the library
 exec "$venv/bin/python" examples/quickstart/quickstart.py --weft "$build/weft" \
     --runtime build/quickstart-runtime/release/quickstart-runtime "$@"
