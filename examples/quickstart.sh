@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Weft's main job on real text, from nothing: installs what a bare Debian 12 lacks, builds the library and the command,
-# makes a Python environment and the runtime in Rust under build/, and runs examples/quickstart/quickstart.py with
-# `weft serve` as a real daemon.
+# makes a Python environment, the runtime in Rust and the gateway in Go under build/, and runs
+# examples/quickstart/quickstart.py with `weft serve` as a real daemon.
 #
 #   examples/quickstart.sh            what is done and seen, for people
 #   examples/quickstart.sh --json     the result for programs on standard output, everything else on standard error
@@ -55,7 +55,7 @@ if [ "$(printf '%s\n' "$rust" "$has" | sort -V | head -n 1)" != "$rust" ]; then
     echo "quickstart: cargo is $has: install Rust $rust or newer (Debian 12: apt install cargo-web)" >&2
     exit 1
 fi
-# Engines in other languages find Weft as their users do: installed, by pkg-config and the loader.
+# Other languages find Weft as their users do: installed, by pkg-config and the loader.
 prefix=$PWD/build/quickstart-prefix
 cmake --install "$build" --prefix "$prefix" >build/quickstart-prefix.log 2>&1 || { cat build/quickstart-prefix.log >&2; exit 1; }
 library=$(dirname "$(find "$prefix" -name libweft.so.1 -print -quit)")
@@ -65,6 +65,9 @@ step "building the runtime in Rust in build/quickstart-runtime"
 cargo build --quiet --release --locked --manifest-path examples/runtime-rust/Cargo.toml \
     --target-dir build/quickstart-runtime >&2
 
+step "building the gateway in Go in build/quickstart-gateway"
+"$(cmake/go.sh)" build -C examples/gateway -o "$PWD/build/quickstart-gateway" . >&2
+
 step "running"
 exec "$venv/bin/python" examples/quickstart/quickstart.py --weft "$build/weft" \
-    --runtime build/quickstart-runtime/release/quickstart-runtime "$@"
+    --runtime build/quickstart-runtime/release/quickstart-runtime --gateway build/quickstart-gateway "$@"

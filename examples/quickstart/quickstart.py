@@ -1,7 +1,7 @@
 """Weft's main job on real text, step by step, with real processes: prefill once, reuse everywhere,
 never wrongly.
 
-    python quickstart.py --weft COMMAND --runtime PROGRAM [--json]
+    python quickstart.py --weft COMMAND --runtime PROGRAM --gateway PROGRAM [--json]
 
 Starts a node (`weft serve`) and engines (engine.py, and the one in Rust), each a process. Every
 answer that used Weft is compared with the answer of an engine that did not: the same text, and
@@ -122,6 +122,7 @@ def main() -> int:
     options.add_argument(
         "--runtime", default="quickstart-runtime", help="the engine in Rust, built"
     )
+    options.add_argument("--gateway", default="gateway", help="the gateway in Go, built")
     options.add_argument("--memory", default="256MiB", help="of the node")
     options.add_argument(
         "--json", action="store_true", help="the result for programs, on standard output"
@@ -136,7 +137,7 @@ def main() -> int:
         engines = Engines(node.address, str(here / "weights-{version}.npz"), args.runtime)
         run = None
         try:
-            run = Quickstart(show, node, engines)
+            run = Quickstart(show, node, engines, args.gateway)
             for step in STEPS:
                 step(run)
             summary = summary_of(run)

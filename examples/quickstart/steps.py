@@ -48,8 +48,9 @@ class Closeness:
 class Quickstart:
     """One run. The driver's own store only looks, and advances."""
 
-    def __init__(self, show: Show, node: Node, engines: Engines) -> None:
-        self.show, self.node, self.engines = show, node, engines
+    def __init__(self, show: Show, node: Node, engines: Engines, gateway: str) -> None:
+        """`gateway` is the program that the step of Go runs."""
+        self.show, self.node, self.engines, self.gateway = show, node, engines, gateway
         self.store = weft.Store(connect=node.address)
         self.space = self.store.namespace(NAMESPACE, version=1, **LAYOUT)
         self.rows: list[dict] = []
