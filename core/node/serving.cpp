@@ -1,0 +1,442 @@
+// The calls of core/node/rpc.capnp, answered. Each capability object names its session and opening
+// and nothing else, so that what a client can reach is what it was given.
+#include <poll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "capi/weft.h"
+#include "core/node/socket_server.h"
+
+namespace weft {
+namespace {
+
+constexpr uint32_t kSegmentsAtOpen = 100;
+
+class FileServer final : public rpc::File::Server {
+  public:
+    explicit FileServer(fabric::Descriptor fd) : fd_(std::move(fd)) {}
+    kj::Maybe<int> getFd() override { return fd_.get(); }
+
+  private:
+    fabric::Descriptor fd_;
+};
+
+rpc::File::Client file_of(const fabric::Descriptor& fd) {
+    Result<fabric::Descriptor> copy = fd.duplicate();
+    if (!copy) kj::throwFatalException(KJ_EXCEPTION(OVERLOADED, "no descriptor left"));
+    return kj::heap<FileServer>(std::move(*copy));
+}
+
+void set_failure(rpc::Failure::Builder out, const Failure& failure) {
+    out.setCode(failure.code);
+    out.setMessage(failure.message);
+}
+
+/** A segment on its way to a process: what is needed of it, copied under the node's lock. */
+struct SegmentToSend {
+    uint32_t id;
+    uint64_t slot_bytes;
+    uint64_t size;
+    fabric::Descriptor read;
+    fabric::Descriptor write;
+};
+
+std::shared_ptr<SegmentToSend> copy_of(const Segment& segment, bool write) {
+    // Shared between the post and its promise alone.
+    auto copy = std::make_shared<SegmentToSend>();
+    copy->id = segment.id;
+    copy->slot_bytes = segment.slot_bytes;
+    copy->size = segment.file.mapping.size();
+    Result<fabric::Descriptor> read = segment.file.reader.duplicate();
+    if (!read) return nullptr;
+    copy->read = std::move(*read);
+    if (write) {
+        Result<fabric::Descriptor> writer = segment.file.writer.duplicate();
+        if (!writer) return nullptr;
+        copy->write = std::move(*writer);
+    }
+    return copy;
+}
+
+void send_segment(rpc::Segment::Builder out, const SegmentToSend& segment) {
+    out.setId(segment.id);
+    out.setSlotBytes(segment.slot_bytes);
+    out.setSize(segment.size);
+    out.setRead(file_of(segment.read));
+    if (segment.write.valid()) out.setWrite(file_of(segment.write));
+}
+
+}  // namespace
+
+bool ClientProcess::push_segment(uint64_t opening, const Segment& segment) {
+    auto may = may_write.find(opening);
+    std::shared_ptr<SegmentToSend> copy = copy_of(segment, may != may_write.end() && may->second);
+    if (copy == nullptr) return false;  // it will ask when it needs it
+    server.loop.post([of = &server, instance = instance, opening, copy] {
+        KJ_IF_MAYBE (to, of->callback_of(instance)) {
+            auto request = to->addSegmentRequest();
+            request.setOpening(opening);
+            send_segment(request.initSegment(), *copy);
+            auto done = request.send().then([of, opening, id = copy->id](auto&&) {
+                of->node.with([&](Cache& cache, uint64_t now) {
+                    cache.confirm_segment(opening, id, now);
+                    return 0;
+                });
+            });
+            KJ_IF_MAYBE (set, of->tasks) (*set)->add(kj::mv(done));
+        }
+    });
+    return false;
+}
+
+bool ClientProcess::drop_segment(uint64_t opening, uint32_t id) {
+    server.loop.post([of = &server, instance = instance, opening, id] {
+        KJ_IF_MAYBE (to, of->callback_of(instance)) {
+            auto request = to->dropSegmentRequest();
+            request.setOpening(opening);
+            request.setId(id);
+            auto done = request.send().then([of, opening, id](auto&&) {
+                of->node.with([&](Cache& cache, uint64_t now) {
+                    cache.confirm_drop(opening, id, now);
+                    return 0;
+                });
+            });
+            KJ_IF_MAYBE (set, of->tasks) (*set)->add(kj::mv(done));
+        }
+    });
+    return false;
+}
+
+namespace {
+
+class SpaceServer final : public rpc::Space::Server {
+  public:
+    SpaceServer(kj::Own<ClientProcess> process, uint64_t opening)
+        : process_(kj::mv(process)), opening_(opening) {}
+
+    kj::Promise<void> run(RunContext context) override {
+        Request request;
+        if (!from_rpc(context.getParams().getRequest(), request)) {
+            context.getResults().initReply().setStatus(-WEFT_EINVAL);
+            return kj::READY_NOW;
+        }
+        context.releaseParams();
+        // The answer comes at once on this thread, or later on any.
+        auto paf = kj::newPromiseAndFulfiller<Reply>();
+        auto fulfiller = std::make_shared<kj::Own<kj::PromiseFulfiller<Reply>>>(
+            kj::mv(paf.fulfiller));  // shared with one post
+        Loop& loop = process_->server.loop;
+        Done done = [fulfiller, &loop](Reply&& reply) {
+            if (loop.on_thread()) {
+                (*fulfiller)->fulfill(kj::mv(reply));
+            } else {
+                // All that is of KJ goes over to the loop's thread, and ends there: what this
+                // thread still holds of it is empty. std::function wants copies.
+                struct Answer {
+                    kj::Own<kj::PromiseFulfiller<Reply>> fulfiller;
+                    Reply reply;
+                };
+                auto answer = std::make_shared<Answer>(kj::mv(*fulfiller), std::move(reply));
+                loop.post([answer = std::move(answer)] {
+                    answer->fulfiller->fulfill(kj::mv(answer->reply));
+                });
+            }
+        };
+        process_->server.node.with([&](Cache& cache, uint64_t now) {
+            cache.run(process_->session, opening_, std::move(request), std::move(done), now);
+            return 0;
+        });
+        return paf.promise.then(
+            [context](Reply&& reply) mutable { to_rpc(reply, context.getResults().initReply()); });
+    }
+
+    kj::Promise<void> query(QueryContext context) override {
+        std::string words = context.getParams().getWords();
+        Result<std::string> json = process_->server.node.with([&](Cache& cache, uint64_t now) {
+            return cache.query(process_->session, opening_, words, now);
+        });
+        if (json) {
+            context.getResults().setJson(*json);
+        } else {
+            set_failure(context.getResults().initFailure(), json.failure());
+        }
+        return kj::READY_NOW;
+    }
+
+    kj::Promise<void> segment(SegmentContext context) override {
+        uint32_t id = context.getParams().getId();
+        auto may = process_->may_write.find(opening_);
+        bool write = may != process_->may_write.end() && may->second;
+        std::shared_ptr<SegmentToSend> found = process_->server.node.with(
+            [&](Cache& cache, uint64_t) -> std::shared_ptr<SegmentToSend> {
+                Namespace* space = cache.namespace_of(process_->session, opening_);
+                Segment* segment = space == nullptr ? nullptr : space->slots().segment(id);
+                return segment == nullptr || segment->retiring ? nullptr : copy_of(*segment, write);
+            });
+        context.getResults().setFound(found != nullptr);
+        if (found != nullptr) send_segment(context.getResults().initSegment(), *found);
+        return kj::READY_NOW;
+    }
+
+    kj::Promise<void> close(CloseContext context) override {
+        Status closed = process_->server.node.with([&](Cache& cache, uint64_t now) {
+            process_->may_write.erase(opening_);
+            return cache.close_opening(process_->session, opening_, now);
+        });
+        process_->pages.erase(opening_);
+        if (!closed) set_failure(context.getResults().initFailure(), closed.failure());
+        return kj::READY_NOW;
+    }
+
+  private:
+    kj::Own<ClientProcess> process_;
+    uint64_t opening_;
+};
+
+class SessionServer final : public rpc::Session::Server {
+  public:
+    explicit SessionServer(kj::Own<ClientProcess> process) : process_(kj::mv(process)) {}
+
+    kj::Promise<void> open(OpenContext context) override {
+        auto params = context.getParams();
+        auto results = context.getResults();
+        Node& node = process_->server.node;
+        Page page;
+        Result<fabric::SharedFile> file =
+            node.memory().create_data((sizeof(ReaderPage) + 4095) & ~uint64_t{4095}, false);
+        if (!file) {
+            set_failure(results.initFailure(), file.failure());
+            return kj::READY_NOW;
+        }
+        page.file = std::move(*file);
+        auto* shared = reinterpret_cast<ReaderPage*>(page.file.mapping.address());
+        std::string name = params.getName();
+        std::string options = params.getOptions();
+        Result<Opened> opened = node.with([&](Cache& cache, uint64_t now) -> Result<Opened> {
+            Result<Opened> made = cache.open_namespace(process_->session, name, options, shared,
+                                                       params.getFloorKnown(), now);
+            if (!made) return made;
+            // Under the same lock, so that no segment is added between what is listed here and what
+            // is pushed from now on.
+            process_->may_write[made->opening] = made->may_write;
+            try {
+                fill(results.initOpened(), *made);
+                results.getOpened().setPage(file_of(page.file.writer));
+            } catch (...) {
+                // The cache must not look at the page once it is unmapped.
+                process_->may_write.erase(made->opening);
+                Status closed = cache.close_opening(process_->session, made->opening, now);
+                return Failure{WEFT_ENOMEM, "namespace " + name + ": no descriptor left"};
+            }
+            process_->pages[made->opening] = std::move(page);
+            return made;
+        });
+        if (!opened) {
+            set_failure(results.initFailure(), opened.failure());
+            return kj::READY_NOW;
+        }
+        auto out = results.getOpened();
+        out.setPopulate(node.options().cache.prefault);
+        out.setSpace(kj::heap<SpaceServer>(kj::addRef(*process_), opened->opening));
+        return kj::READY_NOW;
+    }
+
+    kj::Promise<void> resume(ResumeContext context) override {
+        auto params = context.getParams();
+        uint64_t opening = params.getOpening();
+        std::set<uint64_t> known;
+        std::set<uint32_t> stock;
+        for (uint64_t id : params.getReservations()) known.insert(id);
+        for (uint32_t slot : params.getStock()) stock.insert(slot);
+        bool there = process_->server.node.with([&](Cache& cache, uint64_t now) {
+            if (cache.namespace_of(process_->session, opening) == nullptr) return false;
+            cache.keep_only(process_->session, opening, known, stock, now);
+            return true;
+        });
+        if (there) {
+            context.getResults().setSpace(kj::heap<SpaceServer>(kj::addRef(*process_), opening));
+        } else {
+            set_failure(context.getResults().initFailure(),
+                        {WEFT_ECLOSED, "the opening is not known"});
+        }
+        return kj::READY_NOW;
+    }
+
+    kj::Promise<void> query(QueryContext context) override {
+        std::string words = context.getParams().getWords();
+        Node& node = process_->server.node;
+        Result<std::string> json =
+            words == "reload" ? reload(node) : node.with([&](Cache& cache, uint64_t now) {
+                return cache.query(process_->session, 0, words, now);
+            });
+        if (json) {
+            context.getResults().setJson(*json);
+        } else {
+            set_failure(context.getResults().initFailure(), json.failure());
+        }
+        return kj::READY_NOW;
+    }
+
+    kj::Promise<void> release(ReleaseContext context) override {
+        Request request;
+        request.verb = Verb::release;
+        for (uint64_t handle : context.getParams().getHandles())
+            request.items.push_back({{0, handle}, 0, kNoSlot, 0});
+        process_->server.node.with([&](Cache& cache, uint64_t now) {
+            cache.run(process_->session, 0, std::move(request), [](Reply&&) {}, now);
+            return 0;
+        });
+        return kj::READY_NOW;
+    }
+
+  private:
+    Result<std::string> reload(Node& node) {
+        bool admin = false;
+        for (const Grant& grant : node.grants(process_->token, process_->uid))
+            admin = admin || (grant.rights & kAdmin) != 0;
+        if (!admin) return Failure{WEFT_EDENIED, "the token does not allow reload"};
+        Status reloaded = node.reload();
+        if (!reloaded) return reloaded.failure();
+        return std::string("{\"reloaded\":true}");
+    }
+
+    static void fill(rpc::Opened::Builder out, const Opened& opened) {
+        Slots& slots = opened.space->slots();
+        out.setOpening(opened.opening);
+        out.setVersion(opened.version);
+        out.setConfig(to_json(opened.space->config()).dump());
+        out.setIndex(file_of(slots.index().reader));
+        std::vector<Segment*> live;
+        // More descriptors do not fit into one message; the process asks for the others.
+        for (auto& [id, segment] : slots.segments()) {
+            if (!segment->retiring && live.size() < kSegmentsAtOpen) live.push_back(segment.get());
+        }
+        auto list = out.initSegments(static_cast<uint32_t>(live.size()));
+        for (uint32_t i = 0; i < live.size(); i++) {
+            std::shared_ptr<SegmentToSend> copy = copy_of(*live[i], opened.may_write);
+            if (copy != nullptr) send_segment(list[i], *copy);
+        }
+    }
+
+    kj::Own<ClientProcess> process_;
+};
+
+/** The process behind a pidfd as this PID namespace numbers it; 0: it is of another one, -1: it is
+ * dead. */
+int pid_of(int pidfd) {
+    std::ifstream file("/proc/self/fdinfo/" + std::to_string(pidfd));
+    for (std::string word; file >> word;) {
+        int pid = 0;
+        if (word == "Pid:" && file >> pid) return pid;
+    }
+    return 0;
+}
+
+class NodeServer final : public rpc::Node::Server {
+  public:
+    NodeServer(SocketServer& server, uint32_t uid, int pid)
+        : server_(server), uid_(uid), pid_(pid) {}
+
+    kj::Promise<void> login(LoginContext context) override {
+        auto hello = context.getParams().getHello();
+        auto results = context.getResults();
+        if (!agree(hello, results)) co_return;
+        std::string token = hello.getToken();
+        Grants grants = server_.node.grants(token, uid_);
+        if (grants.empty()) {
+            std::string why = token.empty() ? "this node admits its own user alone (uid " +
+                                                  std::to_string(geteuid()) + ", not " +
+                                                  std::to_string(uid_) + ") or wants a token"
+                                            : "the token is not known";
+            set_failure(results.initFailure(), {WEFT_EDENIED, why});
+            co_return;
+        }
+        kj::Maybe<int> fd = co_await hello.getPidfd().getFd();
+        int pidfd = -1;
+        KJ_IF_MAYBE (number, fd) pidfd = dup(*number);
+        // 0 sends nothing: it asks whether this is a pidfd, and the process alive.
+        bool alive = pidfd >= 0 &&
+                     (syscall(SYS_pidfd_send_signal, pidfd, 0, nullptr, 0) == 0 || errno == EPERM);
+        if (!alive) {
+            if (pidfd >= 0) close(pidfd);
+            set_failure(results.initFailure(), {WEFT_EINVAL, "login without a pidfd"});
+            co_return;
+        }
+        if (int of = pid_of(pidfd); of != pid_) {
+            close(pidfd);
+            set_failure(results.initFailure(),
+                        {WEFT_EINVAL, "the pidfd is of process " + std::to_string(of) +
+                                          ", the connection of " + std::to_string(pid_)});
+            co_return;
+        }
+        auto known = server_.processes.find(hello.getInstance());
+        if (known != server_.processes.end() && known->second->token == token &&
+            known->second->uid == uid_) {
+            close(pidfd);
+            known->second->callback = hello.getProcess();
+            results.setSession(kj::heap<SessionServer>(kj::addRef(*known->second)));
+            co_return;
+        }
+        auto process = kj::refcounted<ClientProcess>(server_, hello.getInstance(), token, uid_);
+        process->pidfd = fabric::Descriptor(pidfd);
+        process->callback = hello.getProcess();
+        Result<uint32_t> session = server_.node.with(
+            [&](Cache& cache, uint64_t) { return cache.begin_session(*process, grants, 0); });
+        if (!session) {
+            set_failure(results.initFailure(), session.failure());
+            co_return;
+        }
+        process->session = *session;
+        server_.processes[hello.getInstance()] = kj::addRef(*process);
+        KJ_IF_MAYBE (tasks, server_.tasks) (*tasks)->add(server_.watch(kj::addRef(*process)));
+        if (uid_ == geteuid() && !server_.node.options().tokens.empty()) {
+            results.setWarning(
+                "this process runs as the node's own user: tokens keep nothing from hostile code "
+                "of it");
+        }
+        results.setSession(kj::heap<SessionServer>(kj::mv(process)));
+    }
+
+  private:
+    bool agree(rpc::Hello::Reader hello, rpc::Node::LoginResults::Builder results) {
+        std::string theirs = hello.getVersion();
+        if (hello.getProtocol() != rpc::PROTOCOL_VERSION || hello.getLayout() != kLayoutVersion) {
+            set_failure(results.initFailure(),
+                        {WEFT_ENOTSUP,
+                         "the node is weft " + std::string(weft_version()) + " (protocol " +
+                             std::to_string(rpc::PROTOCOL_VERSION) + ", layout " +
+                             std::to_string(kLayoutVersion) + "), the client " + theirs +
+                             " (protocol " + std::to_string(hello.getProtocol()) + ", layout " +
+                             std::to_string(hello.getLayout()) + "): upgrade the older one"});
+            return false;
+        }
+        uint64_t now = fabric::boot_time();
+        uint64_t apart =
+            now > hello.getBootTime() ? now - hello.getBootTime() : hello.getBootTime() - now;
+        // A login travels in far less; a time namespace is off by its whole offset.
+        if (apart > 60 * fabric::kSecond) {
+            set_failure(results.initFailure(),
+                        {WEFT_ENOTSUP, "the boot clocks of node and client are " +
+                                           std::to_string(apart / fabric::kSecond) +
+                                           " s apart: they are in different time namespaces"});
+            return false;
+        }
+        return true;
+    }
+
+    SocketServer& server_;
+    uint32_t uid_;
+    int pid_;  // who connected
+};
+
+}  // namespace
+
+rpc::Node::Client node_server(SocketServer& server, uint32_t uid, int pid) {
+    return kj::heap<NodeServer>(server, uid, pid);
+}
+
+}  // namespace weft

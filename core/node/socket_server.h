@@ -1,0 +1,79 @@
+// A node's socket and the processes behind it, as the two halves of the server share them:
+// server.cpp listens, accepts and watches; serving.cpp answers the calls of core/node/rpc.capnp.
+//
+// Invariants: all of it belongs to the loop's thread, but for what is said otherwise; a process is
+// named by its instance in whatever is posted, since it may be gone when its turn comes.
+#pragma once
+#include <kj/async-unix.h>
+#include <kj/refcount.h>
+
+#include <map>
+
+#include "core/node/convert.h"
+#include "core/node/loop.h"
+#include "core/node/node.h"
+#include "core/node/server.h"
+
+namespace weft {
+
+/** A process's page in one namespace, as the node has it mapped. */
+struct Page {
+    fabric::SharedFile file;
+};
+
+class SocketServer;
+
+/** One process: its session in the cache, its pages, and the connection that it has right now, if
+ * any. */
+class ClientProcess final : public Process, public kj::Refcounted {
+  public:
+    ClientProcess(SocketServer& server, uint64_t instance, std::string token, uint32_t uid)
+        : server(server), instance(instance), token(std::move(token)), uid(uid) {}
+    ~ClientProcess() noexcept override = default;
+    bool push_segment(uint64_t opening, const Segment& segment) override;
+    bool drop_segment(uint64_t opening, uint32_t segment) override;
+
+    SocketServer& server;
+    uint64_t instance;
+    std::string token;
+    uint32_t uid;
+    uint32_t session = 0;
+    fabric::Descriptor pidfd;
+    kj::Maybe<rpc::Process::Client> callback;  // on the loop's thread
+    std::map<uint64_t, Page> pages;
+    std::map<uint64_t, bool> may_write;
+};
+
+class SocketServer final : public Server {
+  public:
+    explicit SocketServer(Node& node, std::string path) : node(node), path_(std::move(path)) {}
+    ~SocketServer() noexcept override { stop(); }
+    void stop() override {
+        loop.stop();
+        if (socket_.valid()) unlink(path_.c_str());
+        socket_ = fabric::Descriptor();
+    }
+    Status listen();
+    void tokens_changed() override;
+    kj::Promise<void> accept_all(kj::AsyncIoContext& io);
+    kj::Promise<void> serve(kj::Own<kj::AsyncIoStream> stream, uint32_t uid, int pid);
+    kj::Promise<void> watch(kj::Own<ClientProcess> process);
+    /** The way back to a process, if it still lives and is connected. On the loop's thread. What is
+     * posted names a process by its instance: it may be gone when its turn comes. */
+    kj::Maybe<rpc::Process::Client&> callback_of(uint64_t instance);
+
+    Node& node;
+    Loop loop;
+    std::map<uint64_t, kj::Own<ClientProcess>> processes;  // by instance; on the loop's thread
+    kj::Maybe<kj::Own<kj::TaskSet>> tasks;
+    kj::Maybe<kj::UnixEventPort&> port;
+
+  private:
+    std::string path_;
+    fabric::Descriptor socket_;
+};
+
+/** What a new connection may ask for: a login. uid, pid: who connected. */
+rpc::Node::Client node_server(SocketServer& server, uint32_t uid, int pid);
+
+}  // namespace weft
