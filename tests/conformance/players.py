@@ -26,6 +26,7 @@ class Failed(Exception):
 class Player:
     def __init__(self, command: list, log):
         self.killed = False
+        self.wakes = False  # it is stopped, and goes on when the next call has been sent to it
         self.rest = b""
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0
@@ -36,6 +37,9 @@ class Player:
             self.process.stdin.write(request.encode() + b"\n")
         except BrokenPipeError:
             raise Failed(f"the player ended with {self.process.wait()} before: {request}") from None
+        if self.wakes:
+            self.wakes = False
+            self.signal(signal.SIGCONT)
         answer = self.line(request)
         return dict(word.split("=", 1) for word in answer.split())
 

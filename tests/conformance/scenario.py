@@ -21,7 +21,7 @@ from pathlib import Path
 
 OPENINGS = ("embedded", "node", "client")
 #: Verbs that only drive the test: they have no result of the library to expect.
-PLAIN = ("sleep", "kill", "stop", "cont", "file", "write", "paint")
+PLAIN = ("sleep", "kill", "stop", "cont", "wake", "file", "write", "paint")
 
 
 @dataclass(frozen=True)

@@ -292,6 +292,11 @@ def do_signal(world: World, step: Step) -> dict:
     return {}
 
 
+def do_wake(world: World, step: Step) -> dict:
+    world.player(step.words[0]).wakes = True
+    return {}
+
+
 VERBS = {name[3:]: verb for name, verb in list(globals().items()) if name.startswith("do_")}
 VERBS.update(dict.fromkeys(KINDS, do_op), event=do_event, none=do_none)
 VERBS.update(dict.fromkeys(("kill", "stop", "cont"), do_signal))

@@ -165,7 +165,7 @@ class World:
 def holds(world: World, key: str, want: str, got: dict) -> bool:
     if key == "code":
         code = int(got["code"])
-        return (want == "0") if code >= 0 else CODES.get(code) in want.split("|")
+        return ("0" if code >= 0 else CODES.get(code)) in want.split("|")
     if key in ("says", "lacks"):
         return (world.text(want).lower() in got["text"].lower()) == (key == "says")
     if key not in got:
@@ -175,6 +175,7 @@ def holds(world: World, key: str, want: str, got: dict) -> bool:
     if key in ("each", "sizes", "keys", "chain"):
         return ",".join(want.split()) == got[key]
     value = int(got[key])
-    if want.startswith(">"):
-        return value > world.number(want[1:])
+    if want[0] in "<>":
+        bound = world.number(want[1:])
+        return value > bound if want[0] == ">" else value < bound
     return value != 0 if want == "some" else value == world.number(want)

@@ -232,7 +232,22 @@ TEST_CASE("what one process has open for writing in place, another one does not 
     World::Client& q = world.open(one_part("engine"));
     Reply held = p.now(reserve_of({kKey}));
     CHECK(q.now(range_of(kKey, 0, 100)).items[0].status == -WEFT_EHELD);
+    CHECK(q.now(reserve_of({kKey})).items[0].status == -WEFT_EHELD);
+    CHECK(p.now(reserve_of({kKey})).items[0].status == -WEFT_EHELD);
     CHECK(p.now(range_of(kKey, 0, 100)).items[0].status == 0);
+    CHECK(p.now(word_of(Verb::commit, held.handle)).items[0].status == 0);
+}
+
+TEST_CASE("a block is not published while a copy into it is under way") {
+    World world;
+    World::Client& a = world.open(kOnePart);
+    Reply held = a.now(reserve_of({kKey}));
+    Reply copy = a.now(range_of(kKey, 0, 1000));
+    REQUIRE(copy.items[0].status == 0);
+    CHECK(a.now(word_of(Verb::commit, held.handle)).detail == 0);
+    CHECK_FALSE(a.sees(kKey));
+    CHECK(a.now(word_of(Verb::commit, copy.handle)).detail == 1);
+    CHECK(a.sees(kKey));
 }
 
 TEST_CASE("a list's checksums reach their blocks, whichever of them had to wait") {

@@ -1,0 +1,289 @@
+"""Rules of protocols 1, 3 and 4, each with the edit that drops it from what ships. White space does
+not count; what is replaced must stand in its file once. The rules of protocols 2 are dropped in
+tests/sim, where the machine's memory model is played."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+MEMORY = "fabric/memory/memory.cpp"
+NAMESPACE = "core/space/namespace.cpp"
+SEGMENTS = "core/space/segments.cpp"
+ATTEMPTS = "core/write/attempts.cpp"
+WAITING = "core/write/waiting.cpp"
+CACHE = "core/cache.cpp"
+STATE = "core/node/state.cpp"
+NODE = "core/node/node.cpp"
+SERVER = "core/node/server.cpp"
+SERVING = "core/node/serving.cpp"
+
+
+class Rule(NamedTuple):
+    """A rule that is dropped, and who must notice: the unit tests, or the scenarios of tests/process
+    with these letters in their names."""
+
+    words: str
+    file: str
+    before: str
+    after: str
+    noticed: str = "unit"
+
+
+RULES = [
+    # 1. Memory that processes share.
+    Rule(
+        "a data segment is fallocated by the node",
+        MEMORY,
+        "if (!index && fallocate(fd.get(), 0, 0, static_cast<off_t>(size)) != 0) {",
+        "if (false) {",
+    ),
+    Rule(
+        "memory files are closed to other users",
+        MEMORY,
+        "if (fchmod(fd.get(), 0600) != 0) return",
+        "if (false) return",
+    ),
+    Rule(
+        "nobody shrinks a segment under the node",
+        MEMORY,
+        "int seals = F_SEAL_SHRINK |",
+        "int seals =",
+    ),
+    Rule("nobody adds a seal", MEMORY, "F_SEAL_GROW | F_SEAL_SEAL |", "F_SEAL_GROW |"),
+    Rule(
+        "an index is written by the node's mapping alone",
+        MEMORY,
+        "(index ? F_SEAL_FUTURE_WRITE : 0)",
+        "0",
+    ),
+    Rule(
+        "readers get a read-only re-open",
+        MEMORY,
+        "reopen(fd.get(), O_RDONLY)",
+        "reopen(fd.get(), O_RDWR)",
+    ),
+    Rule(
+        "no mapping crosses fork",
+        MEMORY,
+        "madvise(address, size, MADV_DONTFORK);",
+        "",
+    ),
+    Rule(
+        "a new segment's slots are given out when every process has it",
+        SEGMENTS,
+        "if (!sessions_.at(session).process->push_segment(opening, *segment)) "
+        "segment->waiting.insert(opening);",
+        "sessions_.at(session).process->push_segment(opening, *segment);",
+    ),
+    Rule(
+        "a process that is late for a second is not waited for",
+        SEGMENTS,
+        "now > segment->opened + fabric::kSecond",
+        "now > segment->opened + 1000 * fabric::kSecond",
+    ),
+    Rule(
+        "a retired segment is punched when every process has confirmed its munmap",
+        SEGMENTS,
+        "if (!segment.waiting.empty()) continue; slots.drop_segment(id);",
+        "slots.drop_segment(id);",
+    ),
+    # 3. Life and death of processes.
+    Rule(
+        "what a process holds ends with the process, not with its connection",
+        SERVER,
+        "co_await network.onDisconnect();",
+        "co_await network.onDisconnect(); for (auto& [instance, process] : processes) "
+        "node.with([&](Cache& cache, uint64_t now) "
+        "{ cache.end_session(process->session, now); return 0; });",
+    ),
+    Rule(
+        "after a reconnect the node ends the reservations that the process does not know",
+        ATTEMPTS,
+        "for (uint64_t id : others) end_reservation(id);",
+        "",
+    ),
+    Rule(
+        "after a reconnect the node takes back the slots that the process does not know",
+        ATTEMPTS,
+        "if (lost) space_.discard(slot); return lost;",
+        "return lost && false;",
+    ),
+    Rule(
+        "floors are on disk before advance returns",
+        CACHE,
+        "if (space.floor_kept < space.space->floor()) {",
+        "if (false) {",
+    ),
+    Rule(
+        "whoever takes the lock removes the clean mark",
+        STATE,
+        "if (ftruncate(lock.fd_.get(), 0) != 0) return failed(",
+        "return lock; if (false) return failed(",
+    ),
+    Rule(
+        "a node that did not end cleanly leaves no mark",
+        STATE,
+        "lock.was_clean_ = fresh || *before == kClean;",
+        "lock.was_clean_ = true;",
+    ),
+    Rule(
+        "a clean end stores serve_until = 0",
+        NODE,
+        "std::lock_guard<std::mutex> guard(lock_); cache_.set_serve_until(0);",
+        "std::lock_guard<std::mutex> guard(lock_);",
+        "process:by_a_successor",
+    ),
+    Rule(
+        "a successor waits until the leases of a dead node have ended",
+        NODE,
+        "usleep(static_cast<useconds_t>(kLease / 1000));",
+        "",
+        "process:by_a_successor",
+    ),
+    Rule(
+        "clocks that differ are refused",
+        SERVING,
+        "if (apart > 60 * fabric::kSecond) {",
+        "if (false) {",
+    ),
+    Rule(
+        "versions of the protocol that differ are refused",
+        SERVING,
+        "if (hello.getProtocol() != rpc::PROTOCOL_VERSION || hello.getLayout() != kLayoutVersion) {",
+        "if (false) {",
+    ),
+    # 4. Writing.
+    Rule(
+        "parts of two writers never join",
+        WAITING,
+        "if (attempt != nullptr && attempt->writer != opening.writer) return held(pending, item);",
+        "",
+    ),
+    Rule(
+        "a save publishes only what nobody else writes",
+        WAITING,
+        "if (const Attempt* attempt = open_attempt(wanted.key, opening.version)) {",
+        "if (const Attempt* attempt = nullptr) {",
+    ),
+    Rule(
+        "a part comes once in an attempt",
+        ATTEMPTS,
+        "if (part.final.overlaps(start, start + size)) return -WEFT_EEXISTS;",
+        "",
+    ),
+    Rule(
+        "two do not write the same part",
+        ATTEMPTS,
+        "if (part.reserved_by != 0 || !part.in_flight.empty()) return -WEFT_EHELD;",
+        "",
+    ),
+    Rule(
+        "a block is published when all parts are final and nobody holds one",
+        ATTEMPTS,
+        "if (!attempt.holders.empty()) return false;",
+        "",
+    ),
+    Rule(
+        "a timeout or an abort frees the key, never the slot",
+        ATTEMPTS,
+        "wake(attempt.key); if (attempt.holders.empty()) {",
+        "wake(attempt.key); if (true) {",
+    ),
+    Rule(
+        "a quarantined slot waits for every holder",
+        ATTEMPTS,
+        "if (opening != nullptr && opening->quarantined > 0) opening->quarantined--; "
+        "if (attempt.holders.empty()) {",
+        "if (opening != nullptr && opening->quarantined > 0) opening->quarantined--; if (true) {",
+    ),
+    Rule(
+        "a process that never gives its word comes to a limit",
+        ATTEMPTS,
+        "if (opening.quarantined >= kQuarantineMax) {",
+        "if (false) {",
+    ),
+    Rule(
+        "a dead process's reservations end",
+        ATTEMPTS,
+        "for (uint64_t id : mine) end_reservation(id);",
+        "",
+    ),
+    Rule(
+        "an attempt whose writer is gone ends",
+        ATTEMPTS,
+        "end_orphans(opening.writer);",
+        "",
+    ),
+    Rule(
+        "a claim covers the rest of the chain",
+        WAITING,
+        "for (uint32_t i = first; i < request.items.size(); i++) { Identity",
+        "for (uint32_t i = first; i <= first; i++) { Identity",
+    ),
+    Rule(
+        "whoever claims waits for who has claimed",
+        WAITING,
+        "if (claimed_by_other(key, opening.version, mine ? request.number : 0)) return false;",
+        "",
+    ),
+    Rule(
+        "whoever claims waits for who writes",
+        WAITING,
+        "wait_for = key; if (open_attempt(key, opening.version) != nullptr) return false;",
+        "wait_for = key;",
+    ),
+    Rule(
+        "a claim ends block by block as they are published",
+        ATTEMPTS,
+        "found->second.keys.erase(key);",
+        "",
+    ),
+    Rule(
+        "a claim ends with its process",
+        WAITING,
+        "if (claim.session == session) over.push_back(id);",
+        "",
+    ),
+    Rule(
+        "a claim ends with its time",
+        WAITING,
+        "if (claim.deadline <= now) over.push_back(id);",
+        "",
+    ),
+    Rule(
+        "an attempt ends with its time",
+        WAITING,
+        "if (attempts_.at(id).deadline <= now) over.push_back(id);",
+        "",
+    ),
+    Rule(
+        "a slot that became a block is no stock any more",
+        WAITING,
+        "opening.stock.remove(slot_bytes, wanted.slot);",
+        "",
+    ),
+    Rule(
+        "a stock is limited",
+        WAITING,
+        "return std::min<uint64_t>(kStockMax,",
+        "return std::max<uint64_t>(kStockMax,",
+    ),
+    Rule(
+        "a publish names slots of one's own stock",
+        WAITING,
+        "opening.stock.holds(wanted.slot) ? space_",
+        "true ? space_",
+    ),
+    Rule(
+        "a follower's bytes are of one attempt",
+        WAITING,
+        "if (attempt != nullptr && attempt->id == shown.attempt) return true;",
+        "if (attempt != nullptr) return true;",
+    ),
+    Rule(
+        "a follower reads up to the watermark",
+        WAITING,
+        "if (!request.view && part.final.prefix() < end) return false;",
+        "",
+    ),
+]

@@ -1,0 +1,119 @@
+"""Drops one rule of protocols 1, 3 and 4 at a time from a copy of the tree, builds it, and runs the
+tests that must notice: each passes here by failing there.
+
+    run.py [--only PART_OF_THE_WORDS] [--check]
+
+--check: only whether each rule is still where rules.py says. The copy and its build lie in
+build/planted. Prints a line a rule, then `planted: N passed, N failed`.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "sim"))
+sys.path.insert(0, str(Path(__file__).parent))
+from planted import edited  # noqa: E402
+from rules import RULES, Rule  # noqa: E402
+
+TREE = ROOT / "build" / "planted" / "tree"
+BUILD = ROOT / "build" / "planted" / "build"
+COPIED = ("CMakeLists.txt", "CMakePresets.json", "cmake", "fabric", "core", "capi", "tests")
+UNIT_S, PROCESS_S = 120, 300
+
+
+def copy_tree() -> None:
+    """Files that are as they were keep their times, so that only what differs is built."""
+    for name in COPIED:
+        source = ROOT / name
+        for file in [source] if source.is_file() else sorted(source.rglob("*")):
+            to = TREE / file.relative_to(ROOT)
+            if not file.is_file() or "__pycache__" in file.parts:
+                continue
+            if not to.exists() or to.read_bytes() != file.read_bytes():
+                to.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, to)
+
+
+def build(*targets: str) -> bool:
+    if not (BUILD / "build.ninja").exists():
+        configure = ["cmake", "--preset", "release", "-B", str(BUILD)]
+        subprocess.run(configure, cwd=TREE, check=True, stdout=subprocess.DEVNULL)
+    command = ["ninja", "-C", str(BUILD), *targets]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        print(done.stdout[-3000:])
+    return done.returncode == 0
+
+
+def ends_well(rule: Rule) -> bool:
+    """Whether the tests that must notice the rule's absence pass."""
+    environment = {**os.environ, "WEFT_BUILD": str(BUILD)}
+    if rule.noticed == "unit":
+        command, limit = [str(BUILD / "tests/unit/weft_unit")], UNIT_S
+    else:
+        part = rule.noticed.removeprefix("process:")
+        run = TREE / "tests/process/run.py"
+        command, limit = [sys.executable, str(run), str(BUILD), "--only", part], PROCESS_S
+    try:
+        done = subprocess.run(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            timeout=limit, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
+def targets_of(rule: Rule) -> list[str]:
+    if rule.noticed == "unit":
+        return ["weft_unit"]
+    return ["weft_command", "conformance_c", "process_worker"]
+
+
+def try_rule(rule: Rule) -> str:
+    """What is wrong with the rule's tests; empty: they noticed."""
+    file = TREE / rule.file
+    source = file.read_text()
+    without = edited(source, rule.before, rule.after)
+    if without is None:
+        return "its source has changed: say in rules.py how it is dropped now"
+    file.write_text(without)
+    try:
+        if not build(*targets_of(rule)):
+            return "what is left does not build"
+        return "nobody noticed" if ends_well(rule) else ""
+    finally:
+        file.write_text(source)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", default="")
+    parser.add_argument("--check", action="store_true")
+    arguments = parser.parse_args()
+    rules = [rule for rule in RULES if arguments.only in rule.words]
+    failed = 0
+    if not arguments.check:
+        copy_tree()
+    for rule in rules:
+        since = time.monotonic()
+        if arguments.check:
+            found = edited((ROOT / rule.file).read_text(), rule.before, rule.after)
+            wrong = "" if found is not None else "its source has changed"
+        else:
+            wrong = try_rule(rule)
+        failed += bool(wrong)
+        seconds = time.monotonic() - since
+        print(f"{'FAILED' if wrong else 'ok'}: {rule.words} ({seconds:.0f} s) {wrong}", flush=True)
+    print(f"planted: {len(rules) - failed} passed, {failed} failed")
+    return 1 if failed or not rules else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
