@@ -50,6 +50,36 @@ TEST_CASE("a claim covers the rest of the chain, so a waiter does not get the ne
     CHECK(waits->reply.handle == 0);
 }
 
+TEST_CASE("whoever claims waits for who writes") {
+    World world;
+    World::Client& a = world.open(kOnePart);
+    World::Client& b = world.open(kOnePart);
+    Reply held = a.now(reserve_of({k1}));
+    AnsweredPtr waits = b.ask(claim_of({k1, k2}));
+    CHECK(waits->times == 0);
+    CHECK(a.now(word_of(Verb::commit, held.handle)).detail == 1);
+    REQUIRE(waits->times == 1);
+    CHECK(waits->reply.value == 1);
+    CHECK(waits->reply.handle != 0);  // of what comes behind it
+}
+
+TEST_CASE("a claim that was fulfilled is gone: whoever held it cannot end the next one") {
+    World world;
+    World::Client& a = world.open(kOnePart);
+    World::Client& b = world.open(kOnePart);
+    World::Client& c = world.open(kOnePart);
+    Reply first = a.now(claim_of({k1}));
+    CHECK(save(a, k1) == 0);
+    CHECK(a.now(request_of(Verb::remove, {k1})).items[0].status == 0);
+    Reply second = b.now(claim_of({k1}));
+    REQUIRE(second.handle != 0);
+    CHECK(a.now(claims_released(first.handle)).value == 0);
+    AnsweredPtr waits = c.ask(claim_of({k1}));
+    CHECK(waits->times == 0);
+    CHECK(b.now(claims_released(second.handle)).value == 1);
+    CHECK(waits->times == 1);
+}
+
 TEST_CASE("a claim keeps off claims only") {
     World world;
     World::Client& a = world.open(kOnePart);

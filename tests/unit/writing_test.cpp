@@ -335,6 +335,18 @@ TEST_CASE("a reconnect ends what the process no longer knows and what it waited 
     CHECK(a.now(word_of(Verb::commit, lost.handle)).status == -WEFT_EINVAL);
 }
 
+TEST_CASE("a stock is at most 64 slots, and a 32nd of the memory") {
+    for (uint64_t memory : {uint64_t{64} << 20, uint64_t{4} << 20}) {
+        World world(memory);
+        World::Client& a = world.open(kOnePart);
+        Request stock = request_of(Verb::stock, {Key{}}, 0, 4096);
+        stock.size = 1000;
+        uint64_t most = std::min<uint64_t>(64, memory / 32 / slot_bytes_for(4096));
+        CHECK(a.now(Request(stock)).stock.size() == most);
+        CHECK(a.now(std::move(stock)).stock.empty());
+    }
+}
+
 TEST_CASE("at a reconnect the node takes back the stock that the process does not know") {
     World world;
     World::Client& a = world.open(kOnePart);
