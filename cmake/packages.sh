@@ -15,7 +15,7 @@ build=(
 tests=(
     doctest-dev clang-format-19 clang-tidy-19
     abigail-tools binutils                          # abidw, abidiff; nm, readelf
-    redis-server libhiredis-dev                     # the benchmark's neighbour
+    redis-server libhiredis-dev wrk                 # the benchmark's neighbour, and what asks the gateway
     procps util-linux                               # ps; setsid, flock, unshare
     dpkg-dev file                                   # Debian packages of one's own
     bindgen                                         # compares the declarations of sdk-rust with weft.h

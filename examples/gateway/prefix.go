@@ -80,12 +80,14 @@ func (p *prefixes) cached(ctx context.Context, keys []weft.Key) int {
 		space = p.space.Load()
 		found, err = space.Match(ctx, keys)
 	}
-	if err != nil {
+	if err != nil && ctx.Err() == nil {
 		now := time.Now().UnixNano()
 		if before := p.told.Load(); now-before > int64(time.Second) &&
 			p.told.CompareAndSwap(before, now) {
 			slog.Warn("no look-up in Weft", "namespace", p.name, "error", err)
 		}
+	}
+	if err != nil {
 		return 0
 	}
 	return found * space.BlockTokens

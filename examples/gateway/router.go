@@ -5,8 +5,9 @@ package main
 //
 // What an engine has is what was routed to it: a table of block keys, each with a bit for every
 // engine that has computed or read the block, at most `blocks` of them, the longest unused
-// forgotten first. An engine that ends has nothing any more. Invariant: keys are chained, so the
-// engines of a key are only looked at where they also have all keys before it.
+// forgotten first. An engine that ends has nothing any more. Invariant: an engine of a key is one of
+// all keys before it in the chain, and these were used as lately: so a chain's keys in the table are
+// its lead keys, found by halving, and the engines of the last one are those that have most.
 //
 // Weft has the blocks for every engine of the host, so the wrong choice costs little: an engine
 // that has the prompt is passed over when it has `spill` requests more to do than another.
@@ -16,6 +17,7 @@ import (
 	"context"
 	"errors"
 	"math/bits"
+	"sort"
 	"sync"
 
 	"github.com/weft-kv/weft/sdk-go"
@@ -122,16 +124,12 @@ func (r *router) choose(keys []weft.Key) (choice, bool) {
 		return choice{}, false
 	}
 	least := r.least(running)
-	have, own := running, 0
-	for _, key := range keys {
-		at := r.table[key]
-		if at == nil || have&at.Value.(*holders).engines == 0 {
-			break
-		}
-		have &= at.Value.(*holders).engines
-		own++
-	}
+	own := sort.Search(len(keys), func(at int) bool { return r.table[keys[at]] == nil })
 	if own > 0 {
+		have := running & r.table[keys[own-1]].Value.(*holders).engines
+		if have == 0 { // it has ended just now
+			return choice{r.engines[least], 0}, true
+		}
 		if best := r.least(have); r.load[best]-r.load[least] < r.spill {
 			return choice{r.engines[best], own}, true
 		}

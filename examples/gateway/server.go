@@ -142,9 +142,7 @@ func failed(r *http.Request, err error) *failure {
 
 // prefix answers what of a prompt is cached, and which engine would be asked; it asks none.
 func (s *server) prefix(x *exchange, r *http.Request) *failure {
-	var q struct {
-		Prompt words `json:"prompt"`
-	}
+	var q lookup
 	if bad := read(x, r, s.bytesMax, &q); bad != nil {
 		return bad
 	}

@@ -54,6 +54,14 @@ start_redis() {
     return 1
 }
 
+build_gateway() { # with $go
+    (
+        eval "$(tests/prefix.sh)"
+        cd examples/gateway
+        "$go" build -buildvcs=false -o "$programs/gateway/" . ./parrot
+    )
+}
+
 rows() {
     say "views and matches"
     "$programs/weft_bench_look" "${quick[@]}"
@@ -74,6 +82,13 @@ rows() {
         LD_LIBRARY_PATH=$build "$programs/weft_bench_go" "$programs" "${quick[@]}"
     else
         say "left out: views and loads from Go; there is no Go to build them with"
+    fi
+    if command -v wrk >/dev/null && go=$(cmake/go.sh) && build_gateway; then
+        say "prefix look-ups of the gateway"
+        LD_LIBRARY_PATH=$build python3 tests/bench/gateway.py "$build/weft" "$programs/gateway/gateway" \
+            "$programs/gateway/parrot" "${quick[@]}"
+    else
+        say "left out: prefix look-ups of the gateway; install wrk, and Go to build it with"
     fi
     say "loads and saves"
     "$programs/weft_bench_move" "${quick[@]}"
