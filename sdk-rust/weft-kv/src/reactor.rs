@@ -52,6 +52,8 @@ struct State {
     closed: bool,
     /// Who found the queue full.
     room: Vec<Waker>,
+    /// Tags of abandoned ops whose CANCEL found the queue full.
+    cancels: Vec<u64>,
 }
 
 impl State {
@@ -143,12 +145,23 @@ impl Reactor {
             return call(event);
         }
         state.slots.insert(tag, Slot::Abandoned(call));
-        drop(state);
-        self.detach(&sys::weft_op {
+        state.cancels.push(tag);
+        self.cancel(&mut state);
+        self.need_reaper(state);
+    }
+
+    /// Submits what CANCELs there is room for. Never waits.
+    fn cancel(&self, state: &mut State) {
+        let cancel = |&tag: &u64| sys::weft_op {
             kind: sys::WEFT_OP_CANCEL as u16,
             offset: tag,
             ..Default::default()
-        });
+        };
+        let ops: Vec<_> = state.cancels.iter().take(EVENTS).map(cancel).collect();
+        if let Ok(count @ 1..) = self.queue.submit(&ops) {
+            state.cancels.drain(..count);
+            state.in_flight += count as i64;
+        }
     }
 
     /// Submits an op whose event nobody waits for. Where the queue is full, or closed, it is left.
@@ -195,6 +208,9 @@ impl Reactor {
         }
         if count > 0 {
             wakers.append(&mut state.room);
+            if !state.cancels.is_empty() {
+                self.cancel(&mut state);
+            }
         }
         if state.in_flight > 0 || state.closed {
             self.changed.notify_all();

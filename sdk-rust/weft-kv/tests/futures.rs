@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::thread;
 
-use common::{block_on, poll_once, soon, space, store};
+use common::{block_on, poll_once, poll_pending, soon, space, store};
 use weft::Error;
+
+const FUTURES: usize = 4096; // in flight at once, by the README
 
 #[test]
 fn a_local_op_ends_in_the_first_poll() {
@@ -44,25 +46,42 @@ fn a_full_queue_makes_futures_wait_for_room() {
     let store = store();
     let space = space(&store);
     let held = space.reserve("held", 10).run().unwrap();
-    let mut waits: Vec<_> = (0..5000).map(|_| space.wait("held").into_future()).collect();
+    let mut waits: Vec<_> = (0..FUTURES).map(|_| space.wait("held").into_future()).collect();
     assert!(waits.iter_mut().all(|wait| poll_once(wait).is_pending()));
+    let mut beyond = space.load("nobody").into_future();
+    let woken = poll_pending(&mut beyond);
     assert!(held.commit().run().unwrap(), "its queue has room");
+    woken.soon();
+    assert_eq!(block_on(beyond).unwrap(), None);
     for wait in waits {
         assert!(block_on(wait).unwrap());
     }
 }
 
 #[test]
-fn a_dropped_future_cancels_its_op_and_keeps_nothing() {
+fn any_number_of_dropped_futures_is_cancelled() {
+    let store = store();
+    let _held = space(&store).reserve("held", 10).run().unwrap();
+    let space = space(&store);
+    let mut waits: Vec<_> =
+        (0..FUTURES).map(|_| space.wait("held").timeout_ms(600_000).into_future()).collect();
+    assert!(waits.iter_mut().all(|wait| poll_once(wait).is_pending()));
+    drop((waits, space)); // more CANCELs than the queue takes at once
+    let users = |count: &str| store.clone().close().unwrap_err().message().starts_with(count);
+    soon(|| users("2 others"), "only the store and the reservation are left");
+}
+
+#[test]
+fn what_came_for_a_dropped_future_is_given_back() {
     let store = store();
     let space = space(&store);
     let claim = space.claim("k").run().unwrap().unwrap();
     let mut second = space.claim("k").into_future();
-    assert!(poll_once(&mut second).is_pending());
-    drop(second);
+    let woken = poll_pending(&mut second);
     drop(claim);
-    // Were the dropped future's claim still there, this would wait for good.
-    let third = block_on(space.claim("k").timeout_ms(30_000).into_future()).unwrap();
+    woken.soon();
+    drop(second); // it was never polled again: the claim is in its event
+    let third = block_on(space.claim("k").timeout_ms(600_000).into_future()).unwrap();
     assert!(third.is_some());
 }
 

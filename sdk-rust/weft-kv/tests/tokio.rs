@@ -64,3 +64,27 @@ fn reaping_ends_with_the_store() {
         assert_eq!(ended, Ok(()));
     });
 }
+
+#[test]
+fn cancels_that_found_no_room_are_made_up_for() {
+    let store = store();
+    let _held = space(&store).reserve("held", 10).run().unwrap();
+    let space = space(&store);
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        tokio::spawn(store.reap_in_tokio());
+        tokio::task::yield_now().await;
+        let mut waits: Vec<_> =
+            (0..4096).map(|_| space.wait("held").timeout_ms(600_000).into_future()).collect();
+        assert!(waits.iter_mut().all(|wait| poll_once(wait).is_pending()));
+        drop((waits, space)); // nobody reaps meanwhile: the queue takes a few CANCELs and no more
+        let users = |count: &str| store.clone().close().unwrap_err().message().starts_with(count);
+        assert!(!users("2 others"));
+        let gone = async {
+            while !users("2 others") {
+                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, gone).await.expect("all ops are cancelled");
+    });
+}

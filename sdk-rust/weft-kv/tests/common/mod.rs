@@ -2,7 +2,8 @@
 #![allow(dead_code)] // each test file uses its own part
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{pin, Pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
@@ -43,7 +44,31 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 /// Polls it once.
 pub fn poll_once<T>(future: &mut (impl Future<Output = T> + Unpin)) -> Poll<T> {
-    std::pin::Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+    Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Whether a future was woken.
+#[derive(Default)]
+pub struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Polls what is not ready yet; its waker sets the flag.
+pub fn poll_pending(future: &mut (impl Future + Unpin)) -> Arc<Flag> {
+    let flag = Arc::new(Flag::default());
+    let waker = Waker::from(flag.clone());
+    assert!(Pin::new(future).poll(&mut Context::from_waker(&waker)).is_pending());
+    flag
+}
+
+impl Flag {
+    pub fn soon(&self) {
+        soon(|| self.0.load(Ordering::SeqCst), "a future is woken");
+    }
 }
 
 /// Asks again until it holds.
