@@ -25,6 +25,7 @@ from engine import NAMESPACE
 from processes import Engines, Failed, Node
 from show import Show
 from steps import Quickstart
+from steps_gateway import go_routes
 from steps_rust import rust_goes_on
 
 HEAD = "step,language,requests,reused,prefilled,first token,alone,copied,in place,misses".split(",")
@@ -33,6 +34,7 @@ STEPS = (
     Quickstart.share,
     Quickstart.once,
     rust_goes_on,
+    go_routes,
     Quickstart.change_weights,
 )
 """In order, each a function of the run; the last one wants what those before it have started."""
