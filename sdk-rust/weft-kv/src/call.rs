@@ -30,7 +30,10 @@ pub(crate) struct Kept<'a> {
     pub(crate) out: Option<Vec<u8>>,
     pub(crate) room: u64,
     pub(crate) reservation: Option<Reservation>,
-    pub(crate) watermark: Option<Arc<AtomicUsize>>,
+    /// Of a follower: how far its part is final, and which part that is.
+    pub(crate) watermark: Option<(Arc<AtomicUsize>, u16)>,
+    /// The most that `size` may say, and what 0 stands for: the memory's, or what was given up for good.
+    pub(crate) limit: Option<u32>,
     /// What was wrong with the arguments.
     pub(crate) error: Option<Error>,
     /// There is nothing to do: no op is submitted.
@@ -156,7 +159,10 @@ impl<'a, T> Call<'a, T> {
     /// True where the op succeeded, false where its status is one of `answers`; else its error.
     pub(crate) fn check(&self, event: &sys::weft_event, answers: &[i32]) -> Result<bool> {
         if event.status < 0 && !answers.contains(&-event.status) {
-            let what = format!("{} in {}", self.what, self.space.name);
+            let key = crate::Key { hi: self.op.key_hi, lo: self.op.key_lo };
+            let of =
+                if key == crate::Key::default() { String::new() } else { format!(" of {key}") };
+            let what = format!("{}{of} in {}", self.what, self.space.name);
             return Err(self.space.opened.failure(&what, event));
         }
         Ok(event.status >= 0)
@@ -171,6 +177,7 @@ impl<'a, T> Call<'a, T> {
             return Ok(None);
         }
         let mut op = self.op;
+        self.within_limits(&mut op)?;
         let unknown = self.unknown_size();
         if op.flags & sys::WEFT_LIST as u32 != 0 {
             op.key_hi = self.kept.items.len() as u64;
@@ -190,6 +197,24 @@ impl<'a, T> Call<'a, T> {
             op.region = self.space.opened.memory;
         }
         Ok(Some(op))
+    }
+
+    /// What the methods above have set must not lead the op out of the memory that it was made for.
+    fn within_limits(&self, op: &mut sys::weft_op) -> Result<()> {
+        let list = op.flags & sys::WEFT_LIST as u32 != 0;
+        let wrong = match (self.kept.limit, &self.kept.watermark) {
+            (Some(limit), _) if op.size > limit => format!("size {} exceeds {limit}", op.size),
+            (_, Some((_, part))) if op.part != *part => {
+                format!("part {} is not the followed one, {part}", op.part)
+            }
+            _ if list && op.region != 0 && op.size != 0 => "the rows have their sizes".into(),
+            (Some(limit), _) if op.size == 0 => {
+                op.size = limit;
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::Invalid(format!("{}: {wrong}", self.what)))
     }
 
     /// Whether only a load tells how much there is to load.

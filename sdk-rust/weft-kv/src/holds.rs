@@ -86,7 +86,7 @@ impl Reservation {
         self.known = self.known.max(size);
         let mut call = self.op("final_to", sys::WEFT_OP_COMMIT, done).flag(sys::WEFT_MORE);
         match size_u32(size) {
-            Ok(size) => call.op.size = size,
+            Ok(size) => call.kept.limit = Some(size),
             Err(error) => call.kept.error = Some(error),
         }
         call

@@ -394,7 +394,7 @@ impl Namespace {
     fn at<'a, T>(&self, mut call: Call<'a, T>, memory: *const u8, size: usize) -> Call<'a, T> {
         (call.op.offset, call.op.region) = (memory as u64, self.space.opened.memory);
         match size_u32(size) {
-            Ok(size) => call.op.size = size,
+            Ok(size) => call.kept.limit = Some(size),
             Err(error) => call.kept.error = Some(error),
         }
         call

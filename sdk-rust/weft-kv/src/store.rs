@@ -102,8 +102,9 @@ impl Opened {
                 .query(&format!("error id={}", event.handle), 0)
                 .map_or(String::new(), |json| message(&json)),
         };
-        let words =
-            if words.is_empty() { Error::new(code, "").message().to_owned() } else { words };
+        let own = Error::new(code, "");
+        let told = !words.is_empty() && words != own.name(); // the library may leave it to us
+        let words = if told { &words } else { own.message() };
         Error::new(code, format!("{what}: {words}"))
     }
 }

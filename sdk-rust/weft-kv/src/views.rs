@@ -223,14 +223,14 @@ impl Following {
         let space = &self.view.hold.space;
         let call = Call::new(space, "until", sys::WEFT_OP_WAIT, |call, event| {
             let went = call.check(event, &[sys::WEFT_EMISS])?;
-            if let (true, Some(known)) = (went, &call.kept.watermark) {
+            if let (true, Some((known, _))) = (went, &call.kept.watermark) {
                 known.fetch_max(event.value as usize, Ordering::AcqRel);
             }
             Ok(Some(went))
         });
         let call = call.key(self.key).part(self.part).size(end);
         let mut call = call.follower(self.number);
-        call.kept.watermark = Some(self.known.clone());
+        call.kept.watermark = Some((self.known.clone(), self.part));
         call
     }
 

@@ -128,6 +128,27 @@ fn a_follower_sees_only_what_is_final() {
 }
 
 #[test]
+fn no_setting_leads_out_of_the_memory_of_a_call() {
+    let store = store();
+    let space = space(&store);
+    space.save("k", vec![7; 100]).run().unwrap();
+    let invalid = |result: weft::Result<()>| assert!(matches!(result, Err(Error::Invalid(_))));
+    let mut place = [0; 20];
+    invalid(space.load_into("k", &mut place).size(21).run().map(drop));
+    assert_eq!(space.load_into("k", &mut place).size(5).run().unwrap(), Some(5));
+    assert_eq!(place[..6], [7, 7, 7, 7, 7, 0]);
+    invalid(space.load_list("k", &mut place).size(100).run().map(drop));
+    invalid(space.save("other", vec![0; 3]).size(4).run().map(drop));
+    invalid(space.save_list("other", vec![0; 3]).size(4).run().map(drop));
+    invalid(space.save("other", vec![]).run().map(drop));
+    let mut made = space.reserve("f", 100).run().unwrap();
+    invalid(made.final_to(10).size(11).run());
+    let follower = space.follow("f", 0).run().unwrap().unwrap();
+    invalid(follower.until(10).part(1).run().map(drop));
+    assert!(follower.bytes().is_empty());
+}
+
+#[test]
 fn claims_are_single_flight_and_end_with_their_value() {
     let store = store();
     let space = space(&store);

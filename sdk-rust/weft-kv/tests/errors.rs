@@ -30,7 +30,13 @@ fn a_failed_op_has_its_story() {
     let error = small.save("k", vec![0; 17]).run().unwrap_err();
     assert_eq!(error.name(), "ERANGE");
     let error = small.save("k", vec![0; 16]).part(3).run().unwrap_err();
-    assert!(error.message().starts_with("save in test/small: the op's part"), "{error}");
+    let key = weft::Key::from("k");
+    let words = format!("save of {key} in test/small: the op's part");
+    assert!(error.message().starts_with(&words), "{error}");
+    let _held = small.reserve("k", 0).run().unwrap();
+    let error = small.save("k", vec![0; 16]).run().unwrap_err();
+    let words = format!("save of {key} in test/small: The block, or this part, is being written; ");
+    assert!(error.message().starts_with(&words), "{error}");
     let error = small.load("k").pin().run().unwrap_err();
     assert_eq!(error.name(), "EINVAL", "a flag that means nothing to a load: {error}");
     let other = store.namespace("test/small", "parts=1,part_bytes=32").unwrap_err();
