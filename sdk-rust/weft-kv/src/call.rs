@@ -32,7 +32,8 @@ pub(crate) struct Kept<'a> {
     pub(crate) reservation: Option<Reservation>,
     /// Of a follower: how far its part is final, and which part that is.
     pub(crate) watermark: Option<(Arc<AtomicUsize>, u16)>,
-    /// The most that `size` may say, and what 0 stands for: the memory's, or what was given up for good.
+    /// The most that `size` may say, and what 0 stands for: the memory's, or what was given up for
+    /// good.
     pub(crate) limit: Option<u32>,
     /// What was wrong with the arguments.
     pub(crate) error: Option<Error>,

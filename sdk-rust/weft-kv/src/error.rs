@@ -62,7 +62,7 @@ macro_rules! errors {
 errors! {
     Invalid WEFT_EINVAL "EINVAL" "An argument, option or field is wrong; the words name it.";
     Miss WEFT_EMISS "EMISS" "The block is not to be had, where there is no other answer.";
-    Exists WEFT_EEXISTS "EEXISTS" "The block, or these bytes of it, are there; `replace` makes it new.";
+    Exists WEFT_EEXISTS "EEXISTS" "The block, or these bytes, are there; `replace` makes it new.";
     Fenced WEFT_EFENCED "EFENCED" "The namespace has advanced past this version: open it anew.";
     Again WEFT_EAGAIN "EAGAIN" "The queue is full: reap, then submit the rest.";
     TimedOut WEFT_ETIMEOUT "ETIMEOUT" "The op's time is over.";
@@ -77,7 +77,7 @@ errors! {
     Range WEFT_ERANGE "ERANGE" "Beyond the end of the part or of the memory.";
     Internal WEFT_EINTERNAL "EINTERNAL" "A fault of the library.";
     Canceled WEFT_ECANCELED "ECANCELED" "The op was canceled.";
-    Held WEFT_EHELD "EHELD" "The block, or this part, is being written; `wait_writer` waits for it.";
+    Held WEFT_EHELD "EHELD" "The block, or its part, is being written; `wait_writer` waits for it.";
     NotSupported WEFT_ENOTSUP "ENOTSUP" "Known, but not in this build, machine or kind of store.";
 }
 

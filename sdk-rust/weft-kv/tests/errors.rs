@@ -35,7 +35,7 @@ fn a_failed_op_has_its_story() {
     assert!(error.message().starts_with(&words), "{error}");
     let _held = small.reserve("k", 0).run().unwrap();
     let error = small.save("k", vec![0; 16]).run().unwrap_err();
-    let words = format!("save of {key} in test/small: The block, or this part, is being written; ");
+    let words = format!("save of {key} in test/small: The block, or its part, is being written; ");
     assert!(error.message().starts_with(&words), "{error}");
     let error = small.load("k").pin().run().unwrap_err();
     assert_eq!(error.name(), "EINVAL", "a flag that means nothing to a load: {error}");

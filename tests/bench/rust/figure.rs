@@ -1,5 +1,5 @@
-//! Figures, as those of figure.h: medians of samples taken in turns, and the line that report.py reads.
-//! Invariant: the first turns of each warm and are thrown away.
+//! Figures, as those of figure.h: medians of samples taken in turns, and the line that report.py
+//! reads. Invariant: the first turns of each warm and are thrown away.
 
 const WARMING: usize = 8;
 

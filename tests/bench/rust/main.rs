@@ -1,5 +1,5 @@
-//! weft-bench PROGRAMS [--quick]: what the crate `weft` adds to the C ABI. PROGRAMS is the folder of
-//! `weft_bench_node`, the process whose blocks are read.
+//! weft-bench PROGRAMS [--quick]: what the crate `weft` adds to the C ABI. PROGRAMS is the folder
+//! of `weft_bench_node`, the process whose blocks are read.
 //!
 //! Each row's reference is the same work by the ABI's own functions, in this program, on the same
 //! store, in turns; what they read is checked by content. Runs of 64 are timed together where one
