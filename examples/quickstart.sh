@@ -59,7 +59,8 @@ fi
 prefix=$PWD/build/quickstart-prefix
 cmake --install "$build" --prefix "$prefix" >build/quickstart-prefix.log 2>&1 || { cat build/quickstart-prefix.log >&2; exit 1; }
 library=$(dirname "$(find "$prefix" -name libweft.so.1 -print -quit)")
-export PKG_CONFIG_PATH=$library/pkgconfig LD_LIBRARY_PATH=$library
+export PKG_CONFIG_PATH=$library/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}
+export LD_LIBRARY_PATH=$library${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 
 step "building the runtime in Rust in build/quickstart-runtime"
 cargo build --quiet --release --locked --manifest-path examples/runtime-rust/Cargo.toml \
