@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -21,6 +22,7 @@ var (
 	ctx    = context.Background()
 	stores = map[uint64]*weft.Store{}
 	spaces = map[place]*weft.Namespace{}
+	queues = map[uint64]*weft.Queue{}
 	views  = map[uint64]*weft.Views{}
 )
 
@@ -105,6 +107,14 @@ func regionDrop(r request) string {
 }
 
 func queueOpen(r request) string {
+	if store := stores[r.number("store")]; store != nil {
+		queue, err := store.Queue(r.text("options"))
+		if err != nil {
+			return told(err)
+		}
+		queues[queue.Handle()] = queue
+		return fmt.Sprintf("code=0 queue=%d", queue.Handle())
+	}
 	queue, failure := new(uint64), newFailure()
 	code := lowlevel.Queue_open(r.number("store"), r.text("options"), queue, failure)
 	return coded(code, failure, fmt.Sprintf(" queue=%d", *queue))
@@ -113,13 +123,21 @@ func queueOpen(r request) string {
 func queueClose(r request) string { return coded(lowlevel.Queue_close(r.number("queue")), nil, "") }
 
 func submit(r request) string {
-	return coded(lowlevel.Submit(r.number("queue"), r.ops()), nil, "")
+	queue := queues[r.number("queue")]
+	if queue == nil {
+		return coded(lowlevel.Submit(r.number("queue"), []lowlevel.Op{{}}), nil, "")
+	}
+	taken, err := queue.Submit(r.ops())
+	if err != nil {
+		return told(err)
+	}
+	return fmt.Sprintf("code=%d", taken)
 }
 
-func (r request) ops() []lowlevel.Op {
-	ops := make([]lowlevel.Op, r.number("count"))
+func (r request) ops() []weft.Op {
+	ops := make([]weft.Op, r.number("count"))
 	for at := range ops {
-		ops[at] = lowlevel.Op{
+		ops[at] = weft.Op{
 			Tag: r.number("tag") + uint64(at), KeyHi: r.number("key_hi"), KeyLo: r.number("key_lo"),
 			Offset: r.number("offset"), Size: r.number32("size"), Start: r.number32("start"),
 			Space: r.number32("space"), Region: r.number32("region"),
@@ -132,14 +150,26 @@ func (r request) ops() []lowlevel.Op {
 }
 
 func reap(r request) string {
-	events := make([]lowlevel.Event, r.number("capacity"))
-	code := lowlevel.Reap(r.number("queue"), events, int32(r.number("timeout_ms")))
+	queue := queues[r.number("queue")]
+	if queue == nil {
+		return coded(lowlevel.Reap(r.number("queue"), make([]lowlevel.Event, 1), 0), nil, "")
+	}
+	until, cancel := context.WithCancel(ctx)
+	if wait := int32(r.number("timeout_ms")); wait >= 0 {
+		until, cancel = context.WithTimeout(ctx, time.Duration(wait)*time.Millisecond)
+	}
+	defer cancel()
+	events := make([]weft.Event, r.number("capacity"))
+	count, err := queue.Reap(until, events)
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return told(err)
+	}
 	rows := []string{}
-	for _, event := range events[:max(code, 0)] {
+	for _, event := range events[:count] {
 		rows = append(rows, fmt.Sprintf("%d:%d:%d:%d:%d",
 			event.Tag, event.Value, event.Handle, event.Status, event.Detail))
 	}
-	return coded(code, nil, " events="+strings.Join(rows, ","))
+	return fmt.Sprintf("code=%d events=%s", count, strings.Join(rows, ","))
 }
 
 func match(r request) string {
