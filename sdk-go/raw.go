@@ -1,8 +1,8 @@
 package weft
 
-// Queue: the ABI's own way of work, for whom a call an op is too slow, or who needs what the calls do
-// not say. Invariant: Op and Event are the ABI's structs field by field, so that slices of them cross
-// as they lie; the conversions below compile only while that is so.
+// Queue: the ABI's own way of work, for whom a call an op is too slow, or who needs what the calls
+// do not say. Invariant: Op and Event are the ABI's structs field by field, so that slices of them
+// cross as they lie; the conversions below compile only while that is so.
 
 import (
 	"context"
@@ -67,7 +67,8 @@ const (
 	FlagReuseMaybe       = uint32(lowlevel.WEFT_REUSE_MAYBE)
 )
 
-// Memory is the region that is all of this process: offsets in it are addresses, and ops give a size.
+// Memory is the region that is all of this process: offsets in it are addresses, and ops give a
+// size.
 func (s *Store) Memory() (uint32, error) { return s.all() }
 
 // Queue takes ops and gives their events, thousands at a time.
@@ -77,8 +78,8 @@ type Queue struct {
 	file   *os.File   // the eventfd, once somebody waited
 }
 
-// Queue opens a queue of one's own. options: depth=, priority=low|normal|high, inline_bytes=. It must
-// be closed before its store.
+// Queue opens a queue of one's own. options: depth=, priority=low|normal|high, inline_bytes=. It
+// must be closed before its store.
 func (s *Store) Queue(options string) (*Queue, error) {
 	handle, failure := new(uint64), newFailure()
 	if code := lowlevel.Queue_open(s.handle, options, handle, failure); code < 0 {
@@ -90,8 +91,8 @@ func (s *Store) Queue(options string) (*Queue, error) {
 // Handle is the ABI's weft_queue *, as Store.Handle is.
 func (q *Queue) Handle() uint64 { return q.handle }
 
-// Submit takes ops in order and says how many, none of them with ErrAgain where the queue is full. A
-// malformed op is taken and fails alone. Any goroutine; never waits.
+// Submit takes ops in order and says how many, none of them with ErrAgain where the queue is full.
+// A malformed op is taken and fails alone. Any goroutine; never waits.
 func (q *Queue) Submit(ops []Op) (int, error) {
 	first := (*lowlevel.Op)(unsafe.Pointer(unsafe.SliceData(ops)))
 	taken := lowlevel.Submit(q.handle, unsafe.Slice(first, len(ops)))
