@@ -305,7 +305,7 @@ impl<T: 'static> Running<T> {
             }
             if self.tag != 0 {
                 match call.space.opened.reactor()?.poll(self.tag, context) {
-                    Poll::Ready(ended) => event = ended,
+                    Poll::Ready(ended) => event = ended?,
                     Poll::Pending => return Poll::Pending,
                 }
                 self.tag = 0;
@@ -317,19 +317,9 @@ impl<T: 'static> Running<T> {
     }
 }
 
-impl<T: 'static> Future for Running<T> {
-    type Output = Result<T>;
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T>> {
-        let ended = self.drive(context);
-        if ended.is_ready() {
-            self.call = None;
-        }
-        ended
-    }
-}
-
-impl<T: 'static> Drop for Running<T> {
-    fn drop(&mut self) {
+impl<T: 'static> Running<T> {
+    /// Gives the call up: at once, or to its op that is still in flight.
+    fn leave(&mut self) {
         let Some(mut call) = self.call.take() else { return };
         if self.tag != 0 {
             let opened = call.space.opened.clone();
@@ -337,6 +327,23 @@ impl<T: 'static> Drop for Running<T> {
                 reactor.abandon(self.tag, Box::new(move |event| drop(call.end(&event))));
             }
         }
+    }
+}
+
+impl<T: 'static> Future for Running<T> {
+    type Output = Result<T>;
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T>> {
+        let ended = self.drive(context);
+        if ended.is_ready() {
+            self.leave();
+        }
+        ended
+    }
+}
+
+impl<T: 'static> Drop for Running<T> {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 

@@ -106,7 +106,7 @@ impl Reactor {
                 Err(error) => {
                     state.slots.remove(&op.tag);
                     if matches!(error, Error::Again(_)) {
-                        self.need_reaper(state);
+                        self.need_reaper(state)?;
                         return Poll::Pending;
                     }
                     return Poll::Ready(Err(error));
@@ -116,7 +116,11 @@ impl Reactor {
     }
 
     /// The event of the op of this tag.
-    pub(crate) fn poll(self: &Arc<Self>, tag: u64, context: &Context<'_>) -> Poll<sys::weft_event> {
+    pub(crate) fn poll(
+        self: &Arc<Self>,
+        tag: u64,
+        context: &Context<'_>,
+    ) -> Poll<Result<sys::weft_event>> {
         let mut state = lock(&self.state);
         match state.slots.get_mut(&tag) {
             Some(Slot::Waiting(waker)) => {
@@ -124,13 +128,13 @@ impl Reactor {
                     Some(waker) => waker.clone_from(context.waker()),
                     None => *waker = Some(context.waker().clone()),
                 }
-                self.need_reaper(state);
+                self.need_reaper(state)?;
                 Poll::Pending
             }
             Some(Slot::Done(event)) => {
                 let event = *event;
                 state.slots.remove(&tag);
-                Poll::Ready(event)
+                Poll::Ready(Ok(event))
             }
             _ => unreachable!("a future polls only the op that it waits for"),
         }
@@ -147,7 +151,7 @@ impl Reactor {
         state.slots.insert(tag, Slot::Abandoned(call));
         state.cancels.push(tag);
         self.cancel(&mut state);
-        self.need_reaper(state);
+        let _ = self.need_reaper(state); // else the next call does
     }
 
     /// Submits what CANCELs there is room for. Never waits.
@@ -169,7 +173,7 @@ impl Reactor {
         if self.queue.submit(&[sys::weft_op { tag: 0, ..*op }]).is_ok() {
             let mut state = lock(&self.state);
             state.in_flight += 1;
-            self.need_reaper(state);
+            let _ = self.need_reaper(state); // else the next call does
         }
     }
 
@@ -226,15 +230,19 @@ impl Reactor {
         count
     }
 
-    /// Sees to it that what is in flight is reaped.
-    fn need_reaper(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+    /// Sees to it that what is in flight is reaped. Errors: `NoMemory`, where the machine gives no
+    /// thread.
+    fn need_reaper(self: &Arc<Self>, mut state: MutexGuard<'_, State>) -> Result<()> {
         if !state.thread && state.runtime.is_none() {
             let reactor = self.clone();
             let thread = std::thread::Builder::new().name("weft-reaper".into());
-            thread.spawn(move || reactor.serve()).expect("a thread that wakes Weft's futures");
+            thread.spawn(move || reactor.serve()).map_err(|error| {
+                Error::NoMemory(format!("a thread that wakes futures: {error}"))
+            })?;
             state.thread = true;
         }
         self.changed.notify_all();
+        Ok(())
     }
 
     /// From now on a runtime reaps (`Some`), or the thread again. False: another runtime does, or
@@ -247,7 +255,7 @@ impl Reactor {
         }
         state.runtime = runtime;
         if state.runtime.is_none() && state.in_flight > 0 {
-            self.need_reaper(state);
+            let _ = self.need_reaper(state); // else the next call does
         }
         true
     }

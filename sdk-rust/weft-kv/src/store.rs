@@ -179,10 +179,10 @@ impl Store {
 
     /// Opens `tenant/model`, and creates it where there is none and the token allows.
     ///
-    /// Options: `version=`, `parts=2`, `part_bytes=2097152` (or one a part, `4096/1024`; 0: any
-    /// size), `block_tokens=`, `layers=`, `dtype=`, `layout=`, `quota=`, `policy=`, `ttl_s=`,
-    /// `pin_s=`, `write_s=`, `writer=NAME`. Errors: `Invalid` where what is stored differs,
-    /// `Denied`, `Fenced`.
+    /// Options: `version=`, `create=no`, `parts=2`, `part_bytes=2097152` (or one a part,
+    /// `4096/1024`; 0: any size), `block_tokens=`, `layers=`, `dtype=`, `layout=`, `quota=`,
+    /// `policy=`, `ttl_s=`, `pin_s=`, `write_s=`, `writer=NAME`. Errors: `Invalid` where what is
+    /// stored differs, `Miss` where there is none and it may not be created, `Denied`, `Fenced`.
     pub fn namespace(&self, name: &str, options: &str) -> Result<Namespace> {
         Namespace::open(&self.opened, name, options)
     }
