@@ -86,6 +86,12 @@ with_too_old_library() {
     (cd sdk-go && CGO_CFLAGS=-O1 PKG_CONFIG_PATH=$work/old go build ./internal/lowlevel)
 }
 
+# A libweft of before the first ABI, at run time: weft_abi is all that is asked of it.
+with_older_library_at_run_time() {
+    echo 'unsigned weft_abi(void) { return 0; }' | cc -shared -fPIC -x c - -o "$work/older.so" &&
+        (cd "$work/readme" && go build -o ../program . && LD_PRELOAD=$work/older.so ../program)
+}
+
 existing=()
 for module in "${modules[@]}"; do [ ! -f "$module/go.mod" ] || existing+=("$module"); done
 check "Go is laid out by gofmt" is_laid_out "${existing[@]}"
@@ -98,5 +104,6 @@ for name in hello share ranks stream embeddings; do check "example $name" exampl
 check "the README's program" readme
 check "a missing library is named, and where it is looked for" says "weft.pc" without_library
 check "a library that is too old says what to install" says "install libweft 0.1 or newer" with_too_old_library
+check "and one that is too old where a program runs" says "ABI 0 .*: install a newer libweft" with_older_library_at_run_time
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]
