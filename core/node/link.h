@@ -14,6 +14,8 @@
 
 namespace weft {
 
+class Lane;
+
 class Link {
   public:
     virtual ~Link() = default;
@@ -27,6 +29,8 @@ class Link {
                                       const std::string& words, uint64_t deadline) = 0;
     /** Pins and claims, told without waiting. */
     virtual void release(uint64_t handle) = 0;
+    /** Where whoever waits for an op may read answers; nullptr: they come by themselves. */
+    virtual Lane* lane() { return nullptr; }
     /** A member of "about": what this link is. */
     virtual std::string about() const = 0;
 };

@@ -6,10 +6,12 @@
 // thread submits; one at a time reaps.
 #pragma once
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "capi/weft.h"
@@ -20,6 +22,7 @@
 
 namespace weft {
 
+class Lane;
 class Queue;
 class Space;
 struct Region;
@@ -71,7 +74,8 @@ class Queue : public std::enable_shared_from_this<Queue> {
   public:
     static constexpr uint32_t kCancelExtra = 64;
 
-    Queue(uint32_t depth, uint64_t inline_bytes, uint32_t priority);
+    /** lane: read by whoever waits in reap, or nullptr. */
+    Queue(uint32_t depth, uint64_t inline_bytes, uint32_t priority, Lane* lane);
 
     /** An operation for the op, or nullptr when the queue is full or closing. */
     Operation* take(const weft_op& op);
@@ -91,10 +95,12 @@ class Queue : public std::enable_shared_from_this<Queue> {
 
   private:
     void signal();
+    void wait(std::unique_lock<std::mutex>& guard, std::chrono::steady_clock::time_point until);
 
     uint32_t depth_;
     uint64_t inline_bytes_;
     uint32_t priority_;
+    Lane* lane_;
     std::vector<Operation> operations_;
     std::mutex lock_;  // guards what follows
     std::condition_variable ready_;
@@ -105,6 +111,9 @@ class Queue : public std::enable_shared_from_this<Queue> {
     uint32_t unreaped_ = 0;
     std::atomic<bool> closing_{false};
     fabric::Descriptor event_fd_;
+    // The thread that reads the lane while it waits here, and what wakes it for other reasons.
+    std::thread::id leader_;
+    fabric::Descriptor leader_wake_;
 };
 
 }  // namespace weft

@@ -1,4 +1,4 @@
-// The asking side of core/node/rpc.capnp.
+// The asking side of core/node/rpc.capnp: all but the calls of ops, which take the lane.
 #include "core/node/remote_link.h"
 
 #include <capnp/rpc-twoparty.h>
@@ -15,6 +15,7 @@
 
 #include "capi/weft.h"
 #include "core/node/convert.h"
+#include "core/node/lane.h"
 #include "core/node/loop.h"
 #include "fabric/clock/clock.h"
 
@@ -84,6 +85,7 @@ class RemoteLink final : public Link {
     Result<std::string> query(const std::shared_ptr<Mapped>& mapped, const std::string& words,
                               uint64_t deadline) override;
     void release(uint64_t handle) override;
+    Lane* lane() override { return lane_.get(); }
     std::string about() const override { return "client of unix:" + path_; }
 
   private:
@@ -101,9 +103,10 @@ class RemoteLink final : public Link {
                                                           uint64_t floor_known);
     kj::Promise<bool> add_segment(std::shared_ptr<Mapped> mapped, rpc::Segment::Reader segment,
                                   bool populate);
-    kj::Promise<void> run_now(std::shared_ptr<Mapped> mapped, Request request,
-                              std::shared_ptr<Done> done);
-    kj::Promise<void> need_segments(OpenSpace& space, const Reply& reply);
+    kj::Promise<void> open_lane();
+    kj::Promise<void> need_segments(std::shared_ptr<Mapped> mapped, const Reply& reply);
+    void answered(Lane::Call&& call, Reply&& reply);
+    void refuse(Lane::Call& call);
     OpenSpace* find(const std::shared_ptr<Mapped>& mapped);
     void lose();
     void spawn(kj::Promise<void> promise);
@@ -124,7 +127,9 @@ class RemoteLink final : public Link {
     kj::Maybe<rpc::Session::Client> session_;
     kj::Maybe<kj::Own<kj::TaskSet>> tasks_;
     std::shared_ptr<Waiting<Nothing>> first_login_;  // shared with the opener
+    kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> lane_ended_;
     Loop loop_;
+    std::unique_ptr<Lane> lane_;  // ends before the loop, which it posts to
 };
 
 class RemoteLink::Callbacks final : public rpc::Process::Server {
@@ -169,6 +174,13 @@ Status RemoteLink::start(uint64_t timeout_ns) {
         return Failure{WEFT_ENOTSUP, std::string("pidfd_open: ") + strerror(errno)};
     first_login_ = std::make_shared<Waiting<Nothing>>();
     std::future<Result<Nothing>> result = first_login_->promise.get_future();
+    lane_ = std::make_unique<Lane>(
+        [this](Lane::Call&& call, Reply&& reply) { answered(std::move(call), std::move(reply)); },
+        [this] {
+            loop_.post([this] {
+                KJ_IF_MAYBE (ended, lane_ended_) (*ended)->fulfill();
+            });
+        });
     loop_.start("weft-link", [this](kj::AsyncIoContext& io) { return live(io); });
     if (result.wait_for(std::chrono::nanoseconds(timeout_ns)) != std::future_status::ready) {
         return Failure{WEFT_ETIMEOUT, "connect=unix:" + path_ + ": no answer"};
@@ -192,9 +204,12 @@ kj::Promise<void> RemoteLink::live(kj::AsyncIoContext& io) {
         try {
             co_await connect_once(io, connection);
             co_await reopen_all();
+            auto ended = kj::newPromiseAndFulfiller<void>();
+            lane_ended_ = kj::mv(ended.fulfiller);
+            co_await open_lane();
             wait = kReconnectFirst;
             first_login_->answer(Nothing{});
-            co_await connection.client->onDisconnect();
+            co_await connection.client->onDisconnect().exclusiveJoin(kj::mv(ended.promise));
         } catch (...) {
             failed = kj::getCaughtExceptionAsKj();
         }
@@ -302,8 +317,17 @@ kj::Promise<bool> RemoteLink::try_resume(OpenSpace& space) {
     co_return true;
 }
 
+kj::Promise<void> RemoteLink::open_lane() {
+    auto response = co_await KJ_ASSERT_NONNULL(session_).laneRequest().send();
+    fabric::Descriptor socket = co_await descriptor_of(response.getSocket());
+    KJ_REQUIRE(socket.valid(), "no descriptor left");
+    lane_->attach(std::move(socket));
+}
+
 void RemoteLink::lose() {
     if (session_ == nullptr) return;
+    lane_ended_ = nullptr;
+    lane_->detach();
     session_ = nullptr;
     for (auto& [opening, space] : spaces_) space->capability = nullptr;
     events_.lost();
@@ -381,69 +405,84 @@ kj::Promise<bool> RemoteLink::add_segment(std::shared_ptr<Mapped> mapped,
     co_return true;
 }
 
-/** Before an answer that names slots is given out, their segments are mapped; a late one is asked
- * for. */
-kj::Promise<void> RemoteLink::need_segments(OpenSpace& space, const Reply& reply) {
-    std::set<uint32_t> lacking;
+/** The segments that an answer names and that are not mapped. */
+std::set<uint32_t> lacking(const Mapped& mapped, const Reply& reply) {
+    std::set<uint32_t> ids;
     for (const std::vector<ReplyItem>* items : {&reply.items, &reply.stock}) {
         for (const ReplyItem& item : *items) {
             auto id = static_cast<uint32_t>(item.place >> 32);
             if (item.slot != kNoSlot && item.status >= 0 && item.gen != 0 &&
-                !space.mapped->has_segment(id))
-                lacking.insert(id);
+                !mapped.has_segment(id))
+                ids.insert(id);
         }
     }
-    std::shared_ptr<Mapped> mapped = space.mapped;
-    bool populate = space.populate;
-    for (uint32_t id : lacking) {
-        auto request = KJ_ASSERT_NONNULL(space.capability).segmentRequest();
-        request.setId(id);
-        auto response = co_await request.send();
-        if (response.getFound()) co_await add_segment(mapped, response.getSegment(), populate);
+    return ids;
+}
+
+/** Before an answer that names slots is given out, their segments are mapped; a late one is asked
+ * for. */
+kj::Promise<void> RemoteLink::need_segments(std::shared_ptr<Mapped> mapped, const Reply& reply) {
+    auto found = spaces_.find(mapped->opening());
+    if (found == spaces_.end() || found->second->mapped != mapped) co_return;
+    std::shared_ptr<OpenSpace> space = found->second;
+    for (uint32_t id : lacking(*mapped, reply)) {
+        if (space->capability == nullptr) co_return;
+        try {
+            auto request = KJ_ASSERT_NONNULL(space->capability).segmentRequest();
+            request.setId(id);
+            auto response = co_await request.send();
+            if (response.getFound())
+                co_await add_segment(mapped, response.getSegment(), space->populate);
+        } catch (...) {
+            co_return;  // the connection has ended: whoever needs the segment finds it missing
+        }
     }
 }
 
-kj::Promise<void> RemoteLink::run_now(std::shared_ptr<Mapped> mapped, Request request,
-                                      std::shared_ptr<Done> done) {
-    Reply reply;
-    auto found = spaces_.find(mapped->opening());
-    std::shared_ptr<OpenSpace> space =
-        found == spaces_.end() || found->second->mapped != mapped ? nullptr : found->second;
-    reply.status = -WEFT_EPEER;
-    if (space != nullptr && space->capability != nullptr) {
-        try {
-            auto call = KJ_ASSERT_NONNULL(space->capability).runRequest();
-            to_rpc(request, call.initRequest());
-            auto response = co_await call.send();
-            from_rpc(response.getReply(), reply);
-            co_await need_segments(*space, reply);
-        } catch (...) {
-            kj::Exception exception = kj::getCaughtExceptionAsKj();
-            reply = Reply();
-            reply.status = exception.getType() == kj::Exception::Type::DISCONNECTED
-                               ? -WEFT_EPEER
-                               : -WEFT_EINTERNAL;
-            reply.message = exception.getDescription().cStr();
-            events_.unanswered(mapped, request);
-        }
-    } else {
-        events_.unanswered(mapped, request);
-        reply.message = "the node at unix:" + path_ + " cannot be reached";
-        if (mapped->fenced()) reply.status = -WEFT_EFENCED;
+/** The lane gave a call back, on whatever thread. */
+void RemoteLink::answered(Lane::Call&& call, Reply&& reply) {
+    if (call.mapped == nullptr) return call.done(std::move(reply));
+    if (reply.status == -WEFT_EPEER) {
+        events_.unanswered(call.mapped, call.request);
+        return refuse(call);
     }
-    (*done)(std::move(reply));
-    *done = nullptr;
+    if (lacking(*call.mapped, reply).empty()) return call.done(std::move(reply));
+    struct Kept {
+        Lane::Call call;
+        Reply reply;
+    };
+    // std::function wants copies; shared with the post alone.
+    auto kept = std::make_shared<Kept>(std::move(call), std::move(reply));
+    bool posted = loop_.post([this, kept] {
+        spawn(need_segments(kept->call.mapped, kept->reply).then([kept] {
+            kept->call.done(std::move(kept->reply));
+        }));
+    });
+    if (!posted) kept->call.done(std::move(kept->reply));
+}
+
+/** Answers a call that reaches nobody. */
+void RemoteLink::refuse(Lane::Call& call) {
+    Reply reply;
+    reply.status = call.mapped->fenced() ? -WEFT_EFENCED : -WEFT_EPEER;
+    reply.message = "the node at unix:" + path_ + " cannot be reached";
+    call.done(std::move(reply));
 }
 
 void RemoteLink::run(const std::shared_ptr<Mapped>& mapped, Request&& request, Done done) {
-    auto kept = std::make_shared<Request>(std::move(request));  // std::function wants copies
-    auto answer = std::make_shared<Done>(std::move(done));      // shared with the refusal below
-    bool posted = loop_.post(
-        [this, mapped, kept, answer] { spawn(run_now(mapped, std::move(*kept), answer)); });
+    Lane::Call call{mapped, std::move(request), std::move(done)};
+    bool sent = !mapped->gone.load(std::memory_order_acquire) && lane_->call(call);
+    if (sent) return;
+    // On the loop's thread, since this may run inside a short call.
+    auto kept = std::make_shared<Lane::Call>(std::move(call));  // shared with the refusal below
+    bool posted = loop_.post([this, kept] {
+        events_.unanswered(kept->mapped, kept->request);
+        refuse(*kept);
+    });
     if (posted) return;
     Reply reply;
     reply.status = -WEFT_ECLOSED;
-    (*answer)(std::move(reply));
+    kept->done(std::move(reply));
 }
 
 template <typename T, typename F>
@@ -536,14 +575,14 @@ Result<std::string> RemoteLink::query(const std::shared_ptr<Mapped>& mapped,
         });
 }
 
+/** By the lane too, so that it is before whatever is asked next. A node that is gone has nothing to
+ * release. */
 void RemoteLink::release(uint64_t handle) {
-    loop_.post([this, handle] {
-        KJ_IF_MAYBE (live, session_) {
-            auto request = live->releaseRequest();
-            request.initHandles(1).set(0, handle);
-            spawn(request.send().ignoreResult());
-        }
-    });
+    Request request;
+    request.verb = Verb::release;
+    request.items.push_back({{0, handle}, 0, kNoSlot, 0});
+    Lane::Call call{nullptr, std::move(request), [](Reply&&) {}};
+    lane_->call(call);
 }
 
 }  // namespace

@@ -74,8 +74,15 @@ interface Session {
   # After a reconnect to a node that still knows the opening: what the process still knows of it. The rest it holds no more.
   resume @1 (opening :UInt64, reservations :List(UInt64), stock :List(UInt32)) -> (failure :Failure, space :Space);
   query @2 (words :Text) -> (failure :Failure, json :Text);
-  release @3 (handles :List(UInt64)) -> ();
+  # A socket of this session for LaneCall and LaneAnswer, framed as Cap'n Proto frames messages. A session has one: the next
+  # ends the last.
+  lane @3 () -> (socket :File);
 }
+
+# What is asked most often and must be quick takes a lane: whoever submits writes to it and whoever waits reads from it, so
+# that no thread of the client stands between them and the node.
+struct LaneCall { id @0 :UInt64; opening @1 :UInt64; request @2 :Request; }
+struct LaneAnswer { id @0 :UInt64; reply @1 :Reply; }
 
 struct Opened {
   opening @0 :UInt64;
@@ -89,8 +96,7 @@ struct Opened {
 }
 
 interface Space {
-  run @0 (request :Request) -> (reply :Reply);
-  query @1 (words :Text) -> (failure :Failure, json :Text);
-  segment @2 (id :UInt32) -> (found :Bool, segment :Segment);
-  close @3 () -> (failure :Failure);
+  query @0 (words :Text) -> (failure :Failure, json :Text);
+  segment @1 (id :UInt32) -> (found :Bool, segment :Segment);
+  close @2 () -> (failure :Failure);
 }

@@ -62,6 +62,7 @@ kj::Promise<void> SocketServer::watch(kj::Own<ClientProcess> process) {
         return 0;
     });
     process->callback = nullptr;
+    process->lane = nullptr;
     processes.erase(process->instance);
 }
 
@@ -76,11 +77,15 @@ kj::Promise<void> SocketServer::serve(kj::Own<kj::AsyncIoStream> stream, uint32_
 kj::Promise<void> SocketServer::accept_all(kj::AsyncIoContext& io) {
     LogErrors errors(node.log());
     port = io.unixEventPort;
+    streams = *io.lowLevelProvider;
     tasks = kj::heap<kj::TaskSet>(errors);
     KJ_DEFER({
         tasks = nullptr;
         // The cache still names these processes; only their connections end here.
-        for (auto& [instance, process] : processes) process->callback = nullptr;
+        for (auto& [instance, process] : processes) {
+            process->callback = nullptr;
+            process->lane = nullptr;
+        }
     });
     auto receiver = io.lowLevelProvider->wrapListenSocketFd(
         socket_.get(), kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC);

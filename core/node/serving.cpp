@@ -1,6 +1,7 @@
 // The calls of core/node/rpc.capnp, answered. Each capability object names its session and opening
 // and nothing else, so that what a client can reach is what it was given.
 #include <poll.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -117,42 +118,6 @@ class SpaceServer final : public rpc::Space::Server {
   public:
     SpaceServer(kj::Own<ClientProcess> process, uint64_t opening)
         : process_(kj::mv(process)), opening_(opening) {}
-
-    kj::Promise<void> run(RunContext context) override {
-        Request request;
-        if (!from_rpc(context.getParams().getRequest(), request)) {
-            context.getResults().initReply().setStatus(-WEFT_EINVAL);
-            return kj::READY_NOW;
-        }
-        context.releaseParams();
-        // The answer comes at once on this thread, or later on any.
-        auto paf = kj::newPromiseAndFulfiller<Reply>();
-        auto fulfiller = std::make_shared<kj::Own<kj::PromiseFulfiller<Reply>>>(
-            kj::mv(paf.fulfiller));  // shared with one post
-        Loop& loop = process_->server.loop;
-        Done done = [fulfiller, &loop](Reply&& reply) {
-            if (loop.on_thread()) {
-                (*fulfiller)->fulfill(kj::mv(reply));
-            } else {
-                // All that is of KJ goes over to the loop's thread, and ends there: what this
-                // thread still holds of it is empty. std::function wants copies.
-                struct Answer {
-                    kj::Own<kj::PromiseFulfiller<Reply>> fulfiller;
-                    Reply reply;
-                };
-                auto answer = std::make_shared<Answer>(kj::mv(*fulfiller), std::move(reply));
-                loop.post([answer = std::move(answer)] {
-                    answer->fulfiller->fulfill(kj::mv(answer->reply));
-                });
-            }
-        };
-        process_->server.node.with([&](Cache& cache, uint64_t now) {
-            cache.run(process_->session, opening_, std::move(request), std::move(done), now);
-            return 0;
-        });
-        return paf.promise.then(
-            [context](Reply&& reply) mutable { to_rpc(reply, context.getResults().initReply()); });
-    }
 
     kj::Promise<void> query(QueryContext context) override {
         std::string words = context.getParams().getWords();
@@ -281,15 +246,15 @@ class SessionServer final : public rpc::Session::Server {
         return kj::READY_NOW;
     }
 
-    kj::Promise<void> release(ReleaseContext context) override {
-        Request request;
-        request.verb = Verb::release;
-        for (uint64_t handle : context.getParams().getHandles())
-            request.items.push_back({{0, handle}, 0, kNoSlot, 0});
-        process_->server.node.with([&](Cache& cache, uint64_t now) {
-            cache.run(process_->session, 0, std::move(request), [](Reply&&) {}, now);
-            return 0;
-        });
+    kj::Promise<void> lane(LaneContext context) override {
+        int ends[2];
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0)
+            kj::throwFatalException(KJ_EXCEPTION(OVERLOADED, "no descriptor left"));
+        SocketServer& server = process_->server;
+        process_->lane = kj::heap<LaneServer>(
+            server.node, server.loop, process_->session,
+            KJ_ASSERT_NONNULL(server.streams).wrapSocketFd(kj::AutoCloseFd(ends[0])));
+        context.getResults().setSocket(kj::heap<FileServer>(fabric::Descriptor(ends[1])));
         return kj::READY_NOW;
     }
 

@@ -10,6 +10,7 @@
 #include <map>
 
 #include "core/node/convert.h"
+#include "core/node/lane_server.h"
 #include "core/node/loop.h"
 #include "core/node/node.h"
 #include "core/node/server.h"
@@ -40,6 +41,7 @@ class ClientProcess final : public Process, public kj::Refcounted {
     uint32_t session = 0;
     fabric::Descriptor pidfd;
     kj::Maybe<rpc::Process::Client> callback;  // on the loop's thread
+    kj::Maybe<kj::Own<LaneServer>> lane;       // on the loop's thread
     std::map<uint64_t, Page> pages;
     std::map<uint64_t, bool> may_write;
 };
@@ -67,6 +69,7 @@ class SocketServer final : public Server {
     std::map<uint64_t, kj::Own<ClientProcess>> processes;  // by instance; on the loop's thread
     kj::Maybe<kj::Own<kj::TaskSet>> tasks;
     kj::Maybe<kj::UnixEventPort&> port;
+    kj::Maybe<kj::LowLevelAsyncIoProvider&> streams;
 
   private:
     std::string path_;

@@ -180,7 +180,7 @@ Result<Queue*> Store::open_queue(uint32_t depth, uint64_t inline_bytes, uint32_t
     std::lock_guard<std::mutex> guard(lock_);
     if (queues_.size() >= kQueuesMax)
         return Failure{WEFT_EQUOTA, std::to_string(kQueuesMax) + " queues are the limit"};
-    queues_.push_back(std::make_shared<Queue>(depth, inline_bytes, priority));
+    queues_.push_back(std::make_shared<Queue>(depth, inline_bytes, priority, link_->lane()));
     return queues_.back().get();
 }
 

@@ -31,7 +31,7 @@ bool readable(int fd) {
 }  // namespace
 
 TEST_CASE("a queue takes as many ops as it is deep, and 64 cancels more") {
-    Queue queue(2, 0, 1);
+    Queue queue(2, 0, 1, nullptr);
     Operation* first = queue.take(op_of(WEFT_OP_LOAD, 1));
     REQUIRE(first != nullptr);
     REQUIRE(queue.take(op_of(WEFT_OP_LOAD, 2)) != nullptr);
@@ -50,7 +50,7 @@ TEST_CASE("a queue takes as many ops as it is deep, and 64 cancels more") {
 
 TEST_CASE(
     "events come in the order in which ops ended, each once, however few are reaped at a time") {
-    Queue queue(8, 0, 1);
+    Queue queue(8, 0, 1, nullptr);
     for (uint64_t round = 0; round < 50; round++) {
         std::vector<Operation*> taken;
         for (uint64_t i = 0; i < 8; i++) taken.push_back(queue.take(op_of(WEFT_OP_LOAD, i)));
@@ -66,7 +66,7 @@ TEST_CASE(
 }
 
 TEST_CASE("the descriptor is readable exactly while there are events") {
-    Queue queue(4, 0, 1);
+    Queue queue(4, 0, 1, nullptr);
     Operation* early = queue.take(op_of(WEFT_OP_LOAD, 1));
     queue.push(*early, event_of(1));
     int fd = queue.fd();
@@ -88,7 +88,7 @@ TEST_CASE("the descriptor is readable exactly while there are events") {
 
 TEST_CASE(
     "a closing queue takes nothing, gives out what is left, and then says that it is closed") {
-    Queue queue(4, 0, 1);
+    Queue queue(4, 0, 1, nullptr);
     Operation* left = queue.take(op_of(WEFT_OP_LOAD, 1));
     CHECK(queue.close() == 1);
     CHECK(queue.take(op_of(WEFT_OP_LOAD, 2)) == nullptr);

@@ -1,0 +1,234 @@
+// Sending, and the two who read: a waiting thread, and the lane's own.
+#include "core/node/lane.h"
+
+#include <capnp/message.h>
+#include <capnp/serialize.h>
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "capi/weft.h"
+#include "core/node/convert.h"
+#include "core/node/threads.h"
+
+namespace weft {
+namespace {
+
+constexpr size_t kRoomWords = 8192;  // 64 KiB; grown for a message that is larger
+
+kj::Array<capnp::word> message_of(uint64_t id, uint64_t opening, const Request& request) {
+    capnp::MallocMessageBuilder message;
+    auto call = message.initRoot<rpc::LaneCall>();
+    call.setId(id);
+    call.setOpening(opening);
+    to_rpc(request, call.initRequest());
+    return capnp::messageToFlatArray(message);
+}
+
+}  // namespace
+
+Lane::Lane(Answer answer, std::function<void()> ended)
+    : answer_(std::move(answer)),
+      ended_(std::move(ended)),
+      epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      room_(kRoomWords) {
+    epoll_event event{.events = EPOLLIN, .data = {.fd = wake_.get()}};
+    epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &event);
+    thread_ = start_thread("weft-lane", [this] { work(); });
+}
+
+Lane::~Lane() {
+    {
+        std::lock_guard<std::mutex> guard(lock_);
+        stopping_ = true;
+    }
+    uint64_t one = 1;
+    if (write(wake_.get(), &one, sizeof one) == sizeof one) thread_.join();
+    detach();
+}
+
+/** What the lane's own thread looks for. The caller holds lock_. */
+void Lane::arm(int operation) {
+    epoll_event event{};
+    event.events = (led_ ? 0u : EPOLLIN) | (unsent_.empty() ? 0u : EPOLLOUT);
+    event.data.fd = socket_->get();
+    epoll_ctl(epoll_.get(), operation, socket_->get(), &event);
+}
+
+void Lane::attach(fabric::Descriptor socket) {
+    detach();
+    std::lock_guard<std::mutex> reading(reading_);
+    std::lock_guard<std::mutex> guard(lock_);
+    begin_ = end_ = 0;
+    socket_ = std::make_shared<fabric::Descriptor>(std::move(socket));
+    arm(EPOLL_CTL_ADD);
+}
+
+void Lane::detach() {
+    Socket socket;
+    {
+        std::lock_guard<std::mutex> guard(lock_);
+        socket = socket_;
+    }
+    if (socket != nullptr) lose(socket);
+}
+
+void Lane::lose(const Socket& socket) {
+    std::unordered_map<uint64_t, Call> lost;
+    {
+        std::lock_guard<std::mutex> guard(lock_);
+        if (socket_ != socket) return;
+        epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, socket->get(), nullptr);
+        // Whoever leads polls it still, and wakes up.
+        shutdown(socket->get(), SHUT_RDWR);
+        socket_ = nullptr;
+        unsent_.clear();
+        lost.swap(under_way_);
+    }
+    for (auto& [id, call] : lost) {
+        Reply reply;
+        reply.status = -WEFT_EPEER;
+        answer_(std::move(call), std::move(reply));
+    }
+    ended_();
+}
+
+bool Lane::call(Call& call) {
+    std::unique_lock<std::mutex> guard(lock_);
+    uint64_t id = next_++;
+    guard.unlock();
+    kj::Array<capnp::word> message =
+        message_of(id, call.mapped == nullptr ? 0 : call.mapped->opening(), call.request);
+    auto bytes = message.asBytes();
+    guard.lock();
+    if (socket_ == nullptr) return false;
+    under_way_[id] = std::move(call);
+    ssize_t sent = 0;
+    if (unsent_.empty()) {
+        sent = send(socket_->get(), bytes.begin(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+        // A socket that has ended is found so by whoever reads.
+        if (sent < 0) sent = errno == EAGAIN || errno == EWOULDBLOCK ? 0 : ssize_t(bytes.size());
+    }
+    if (static_cast<size_t>(sent) == bytes.size()) return true;
+    auto rest = reinterpret_cast<const std::byte*>(bytes.begin());
+    unsent_.insert(unsent_.end(), rest + sent, rest + bytes.size());
+    arm(EPOLL_CTL_MOD);
+    return true;
+}
+
+void Lane::send_rest() {
+    std::lock_guard<std::mutex> guard(lock_);
+    if (socket_ == nullptr || unsent_.empty()) return;
+    ssize_t sent =
+        send(socket_->get(), unsent_.data(), unsent_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent < 0) sent = errno == EAGAIN || errno == EWOULDBLOCK ? 0 : ssize_t(unsent_.size());
+    unsent_.erase(unsent_.begin(), unsent_.begin() + sent);
+    arm(EPOLL_CTL_MOD);
+}
+
+/** Answers the whole messages of room_. False: what was read is no message. The caller holds
+ * reading_. */
+bool Lane::take_messages() {
+    for (;;) {
+        auto from = reinterpret_cast<const capnp::word*>(room_.data()) + begin_ / 8;
+        kj::ArrayPtr<const capnp::word> there(from, (end_ - begin_) / 8);
+        size_t words = there.size() == 0 ? 1 : capnp::expectedSizeInWordsFromPrefix(there);
+        if (words > reader_options().traversalLimitInWords) return false;
+        if (words > there.size()) {
+            // Room for the rest of it, from the begin on.
+            memmove(room_.data(), reinterpret_cast<std::byte*>(room_.data()) + begin_,
+                    end_ - begin_);
+            end_ -= begin_;
+            begin_ = 0;
+            if (words > room_.size()) room_.resize(words);
+            return true;
+        }
+        capnp::FlatArrayMessageReader message(there, reader_options());
+        auto answer = message.getRoot<rpc::LaneAnswer>();
+        Reply reply;
+        from_rpc(answer.getReply(), reply);
+        begin_ += words * sizeof(capnp::word);
+        Call call;
+        {
+            std::lock_guard<std::mutex> guard(lock_);
+            auto found = under_way_.find(answer.getId());
+            if (found == under_way_.end()) return false;
+            call = std::move(found->second);
+            under_way_.erase(found);
+        }
+        answer_(std::move(call), std::move(reply));
+    }
+}
+
+/** Reads what is there, and answers it. */
+void Lane::read(const Socket& socket) {
+    std::unique_lock<std::mutex> reading(reading_);
+    {
+        std::lock_guard<std::mutex> guard(lock_);
+        if (socket_ != socket) return;
+    }
+    bool whole = true;
+    ssize_t got = 0;
+    do {
+        size_t room = room_.size() * sizeof(uint64_t) - end_;
+        got = recv(socket->get(), reinterpret_cast<std::byte*>(room_.data()) + end_, room,
+                   MSG_DONTWAIT);
+        if (got <= 0) break;
+        end_ += static_cast<size_t>(got);
+        whole = static_cast<size_t>(got) < room;
+        try {
+            if (!take_messages()) got = 0;
+        } catch (...) {
+            got = 0;  // no message that can be read
+        }
+    } while (!whole && got > 0);
+    bool over = got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+    reading.unlock();
+    if (over) lose(socket);
+}
+
+void Lane::work() {
+    for (;;) {
+        epoll_event events[2];
+        int count = epoll_wait(epoll_.get(), events, 2, -1);
+        Socket socket;
+        {
+            std::lock_guard<std::mutex> guard(lock_);
+            if (stopping_) return;
+            socket = socket_;
+        }
+        for (int i = 0; i < count; i++) {
+            if (socket == nullptr || events[i].data.fd != socket->get()) continue;
+            if ((events[i].events & EPOLLOUT) != 0) send_rest();
+            if ((events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) read(socket);
+        }
+    }
+}
+
+Lane::Lead::Lead(Lane& lane) : lane_(lane) {
+    std::lock_guard<std::mutex> guard(lane.lock_);
+    if (lane.led_ || lane.socket_ == nullptr) return;
+    lane.led_ = true;
+    lane.arm(EPOLL_CTL_MOD);
+    socket_ = lane.socket_;
+}
+
+Lane::Lead::~Lead() {
+    if (socket_ == nullptr) return;
+    std::lock_guard<std::mutex> guard(lane_.lock_);
+    lane_.led_ = false;
+    // What came meanwhile wakes the lane's own thread now.
+    if (lane_.socket_ != nullptr) lane_.arm(EPOLL_CTL_MOD);
+}
+
+void Lane::Lead::wait(int wake, int timeout_ms) {
+    pollfd fds[2] = {{socket_->get(), POLLIN, 0}, {wake, POLLIN, 0}};
+    if (poll(fds, 2, timeout_ms) > 0 && fds[0].revents != 0) lane_.read(socket_);
+}
+
+}  // namespace weft

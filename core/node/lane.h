@@ -1,0 +1,91 @@
+// The short way from a client to its node: calls and answers as Cap'n Proto messages on a socket of
+// their own. Whoever submits writes the call; the answer is read by one who waits for it (`Lead`),
+// or by the lane's own thread where nobody waits. So a call wakes two threads, the node's and the
+// caller's, as a bare RPC does.
+//
+// Invariants: every call is answered once, on the thread that read the answer, which holds no lock
+// of the lane's but that of reading; what is under way when the socket ends is answered with
+// -WEFT_EPEER. At most one thread leads; the lane's own does not look at the socket meanwhile.
+#pragma once
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "core/node/mapped.h"
+#include "core/write/request.h"
+#include "fabric/memory/memory.h"
+
+namespace weft {
+
+class Lane {
+  public:
+    struct Call {
+        std::shared_ptr<Mapped> mapped;  // shared with the op; nullptr: of no namespace
+        Request request;
+        Done done;
+    };
+    using Answer = std::function<void(Call&&, Reply&&)>;
+
+    /** answer: gets each call back with its reply; -WEFT_EPEER: it may have been carried out or
+     * not. ended: the socket has ended, told once for each. Both on any thread. */
+    Lane(Answer answer, std::function<void()> ended);
+    ~Lane();
+    Lane(const Lane&) = delete;
+    Lane& operator=(const Lane&) = delete;
+
+    /** Calls go by this socket from now on. */
+    void attach(fabric::Descriptor socket);
+    /** Ends the socket, if there is one, and the calls under way. */
+    void detach();
+    /** Sends the call; never waits. False: there is no socket, and the call is as it was. */
+    bool call(Call& call);
+
+    /** A thread that waits for an answer reads them meanwhile. */
+    class Lead {
+      public:
+        /** The lead, unless another thread has it or there is no socket. */
+        explicit Lead(Lane& lane);
+        ~Lead();
+        Lead(const Lead&) = delete;
+        Lead& operator=(const Lead&) = delete;
+        explicit operator bool() const { return socket_ != nullptr; }
+        /** Until something was read, `wake` is readable or the time is over; -1: for good. */
+        void wait(int wake, int timeout_ms);
+
+      private:
+        Lane& lane_;
+        std::shared_ptr<fabric::Descriptor> socket_;  // shared with the lane
+    };
+
+  private:
+    using Socket = std::shared_ptr<fabric::Descriptor>;  // shared with those who poll it
+    void work();
+    void read(const Socket& socket);
+    bool take_messages();
+    void lose(const Socket& socket);
+    void send_rest();
+    void arm(int operation);
+
+    Answer answer_;
+    std::function<void()> ended_;
+    fabric::Descriptor epoll_;
+    fabric::Descriptor wake_;
+    std::mutex lock_;  // guards what follows
+    Socket socket_;
+    std::unordered_map<uint64_t, Call> under_way_;
+    uint64_t next_ = 1;
+    std::vector<std::byte> unsent_;
+    bool led_ = false;
+    bool stopping_ = false;
+    std::mutex reading_;  // guards what follows; taken before lock_
+    std::vector<uint64_t> room_;
+    size_t begin_ = 0;  // bytes of room_ that are messages already answered
+    size_t end_ = 0;    // bytes of room_ that were read
+    std::thread thread_;
+};
+
+}  // namespace weft

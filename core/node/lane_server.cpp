@@ -1,0 +1,85 @@
+// Reading and writing by Cap'n Proto's own message streams.
+#include "core/node/lane_server.h"
+
+#include "capi/weft.h"
+
+namespace weft {
+
+LaneServer::LaneServer(Node& node, Loop& loop, uint32_t session, kj::Own<kj::AsyncIoStream> stream)
+    : node_(node),
+      loop_(loop),
+      session_(session),
+      place_(std::make_shared<Place>(this)),
+      stream_(kj::mv(stream)),
+      // What arrives is copied out of the message before the next one is read.
+      messages_(*stream_, [](capnp::MessageReader&) { return true; }),
+      reading_(read().eagerlyEvaluate([](kj::Exception&&) {})) {}
+
+LaneServer::~LaneServer() noexcept { place_->lane = nullptr; }
+
+kj::Promise<void> LaneServer::read() {
+    for (;;) {
+        {
+            kj::Maybe<kj::Own<capnp::MessageReader>> next =
+                co_await messages_.tryReadMessage(reader_options());
+            KJ_IF_MAYBE (message, next) {
+                take((*message)->getRoot<rpc::LaneCall>());
+            } else {
+                co_return;
+            }
+        }
+        while (unwritten_ > kUnwrittenMax) {
+            auto written = kj::newPromiseAndFulfiller<void>();
+            written_ = kj::mv(written.fulfiller);
+            co_await written.promise;
+        }
+    }
+}
+
+void LaneServer::take(rpc::LaneCall::Reader call) {
+    uint64_t id = call.getId();
+    Request request;
+    if (!from_rpc(call.getRequest(), request)) {
+        Reply reply;
+        reply.status = -WEFT_EINVAL;
+        return answer(id, reply);
+    }
+    // The answer comes at once on this thread, or later on any.
+    Done done = [place = place_, id, &loop = loop_](Reply&& reply) {
+        if (loop.on_thread()) {
+            if (place->lane != nullptr) place->lane->answer(id, reply);
+            return;
+        }
+        auto kept = std::make_shared<Reply>(std::move(reply));  // std::function wants copies
+        loop.post([place, id, kept] {
+            if (place->lane != nullptr) place->lane->answer(id, *kept);
+        });
+    };
+    node_.with([&](Cache& cache, uint64_t now) {
+        cache.run(session_, call.getOpening(), std::move(request), std::move(done), now);
+        return 0;
+    });
+}
+
+void LaneServer::answer(uint64_t id, const Reply& reply) {
+    auto message = kj::heap<capnp::MallocMessageBuilder>();
+    auto out = message->initRoot<rpc::LaneAnswer>();
+    out.setId(id);
+    to_rpc(reply, out.initReply());
+    unwritten_++;
+    writing_ = writing_
+                   .then([this, message = kj::mv(message)]() mutable {
+                       auto written = messages_.writeMessage(*message);
+                       return written.attach(kj::mv(message));
+                   })
+                   .then([this] {
+                       unwritten_--;
+                       KJ_IF_MAYBE (waits, written_) {
+                           (*waits)->fulfill();
+                           written_ = nullptr;
+                       }
+                   })
+                   .eagerlyEvaluate([](kj::Exception&&) {});
+}
+
+}  // namespace weft
