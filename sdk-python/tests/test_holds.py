@@ -55,6 +55,20 @@ def test_lists_are_reserved_but_for_what_is_there(ns: weft.Namespace) -> None:
     assert [int(array[0]) for array in ns.view_list(keys).arrays] == [0, 9, 2, 3]
 
 
+def test_followers_are_told_one_by_one_that_another_writer_came(ns: weft.Namespace) -> None:
+    first = ns.reserve("k", 4096)
+    first.final(1024)
+    for follower in (1, 2):
+        assert ns.load("k", size=1024, follow=True, follower=follower) is not None
+    first.abort()
+    second = ns.reserve("k", 4096)
+    second.final(2048)
+    for follower in (1, 2):
+        assert ns.load("k", start=1024, size=1024, follow=True, follower=follower) is None
+        assert ns.load("k", size=2048, follow=True, follower=follower) is not None
+    second.abort()
+
+
 def test_a_follower_sees_what_is_final(ns: weft.Namespace) -> None:
     writer = ns.reserve("k", 4096)
     view = ns.fetch("k", follow=True)

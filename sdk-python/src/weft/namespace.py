@@ -35,6 +35,7 @@ class Namespace(Reading, Writing, Closed):
         start: int = 0,
         size: int = 0,
         follow: bool = False,
+        follower: int = 0,
         timeout_ms: int = 0,
     ) -> Plan[bool]:
         """Until the blocks are published: True; False when there is no writer, or it gives up.
@@ -50,12 +51,18 @@ class Namespace(Reading, Writing, Closed):
                 part=part,
                 start=start,
                 size=size,
+                ttl_s=follower,
                 timeout_ms=timeout_ms,
             )
         else:
             flags |= self._flags(chain=chain)
             event = yield from self._list(
-                low.WEFT_OP_WAIT, items, flags=flags, part=part, timeout_ms=timeout_ms
+                low.WEFT_OP_WAIT,
+                items,
+                flags=flags,
+                part=part,
+                ttl_s=follower,
+                timeout_ms=timeout_ms,
             )
         return self._check(event, "wait", low.WEFT_EMISS).status >= 0
 

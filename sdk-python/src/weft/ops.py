@@ -4,11 +4,12 @@ Namespace's calls.
 Arguments that mean the same in all of them: part, a rank's share, from 0. start, size: bytes of the
 part; size 0 is all from start. ttl_s: seconds until the block expires, 0: the namespace's.
 timeout_ms: 0: the store's. wait_writer: wait for whoever writes the block. follow: take a block
-that is still being written, as soon as the bytes asked for are final. chain: the keys are a
-prompt's, each the child of the one before, and a failure ends the rest. reuse: "soon", "none" or
-"maybe", a hint. Common errors: InvalidError, FencedError (the namespace has advanced),
-TimedOutError, PeerError, QuotaError, ClosedError, ForkedError. A miss is an answer. Threads: any.
-What has .aio waits; the rest only looks."""
+that is still being written, as soon as the bytes asked for are final; follower: a number of one's
+own, where several of this process may follow it at a time. chain: the keys are a prompt's, each the
+child of the one before, and a failure ends the rest. reuse: "soon", "none" or "maybe", a hint.
+Common errors: InvalidError, FencedError (the namespace has advanced), TimedOutError, PeerError,
+QuotaError, ClosedError, ForkedError. A miss is an answer. Threads: any. What has .aio waits;
+the rest only looks."""
 
 from __future__ import annotations
 

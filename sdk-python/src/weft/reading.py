@@ -58,6 +58,7 @@ class Reading(Ops):
         size: int = 0,
         verify: bool = False,
         follow: bool = False,
+        follower: int = 0,
         wait_writer: bool = False,
         reuse: str | None = None,
         timeout_ms: int = 0,
@@ -82,6 +83,7 @@ class Reading(Ops):
                 part=part,
                 start=start,
                 size=wanted,
+                ttl_s=follower,
                 timeout_ms=timeout_ms,
             )
             if self._check(event, "load", low.WEFT_EMISS, key=key).status < 0:
@@ -101,6 +103,7 @@ class Reading(Ops):
         start: int = 0,
         verify: bool = False,
         follow: bool = False,
+        follower: int = 0,
         wait_writer: bool = False,
         reuse: str | None = None,
         timeout_ms: int = 0,
@@ -120,6 +123,7 @@ class Reading(Ops):
             region=self._store.all_memory,
             part=part,
             start=start,
+            ttl_s=follower,
             timeout_ms=timeout_ms,
         )
         del held
@@ -133,13 +137,16 @@ class Reading(Ops):
         part: int = 0,
         verify: bool = False,
         follow: bool = False,
+        follower: int = 0,
         wait_writer: bool = False,
         timeout_ms: int = 0,
     ) -> Plan[View | None]:
         """A view, brought to this host first if need be; None: a miss. follow: wait(follow=True)
         says how far it is final."""
         flags = self._flags(verify=verify, follow=follow, wait_writer=wait_writer)
-        event = yield self._op(low.WEFT_OP_VIEW, key, flags=flags, part=part, timeout_ms=timeout_ms)
+        event = yield self._op(
+            low.WEFT_OP_VIEW, key, flags=flags, part=part, ttl_s=follower, timeout_ms=timeout_ms
+        )
         if self._check(event, "fetch", low.WEFT_EMISS, key=key).status < 0:
             return None
         return self._opened(event, writable=False)[0]
@@ -152,6 +159,7 @@ class Reading(Ops):
         part: int = 0,
         verify: bool = False,
         follow: bool = False,
+        follower: int = 0,
         wait_writer: bool = False,
         timeout_ms: int = 0,
     ) -> Plan[Views]:
@@ -159,7 +167,7 @@ class Reading(Ops):
         flags = self._flags(chain=True, verify=verify, follow=follow, wait_writer=wait_writer)
         items = as_keys(keys).copy()
         event = yield from self._list(
-            low.WEFT_OP_VIEW, items, flags=flags, part=part, timeout_ms=timeout_ms
+            low.WEFT_OP_VIEW, items, flags=flags, part=part, ttl_s=follower, timeout_ms=timeout_ms
         )
         if not event.value:
             self._check(event, "fetch_list", low.WEFT_EMISS)
