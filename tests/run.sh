@@ -149,6 +149,7 @@ suite tidy 300 tests/tidy/run.sh
 wanted "!(tidy|*-asan|*-tsan)" && step build-release 3600 "${call[@]}" build release
 export WEFT_BUILD=$PWD/build/release
 suite unit 300 "$WEFT_BUILD/tests/unit/weft_unit"
+suite planted 60 python3 tests/planted/run.py --check
 suite sim 1500 "${call[@]}" in_ctest tests/sim
 suite abi 300 tests/abi/run.sh
 suite python 1200 "${call[@]}" python_package
@@ -156,6 +157,9 @@ suite conformance 1500 tests/conformance/run.sh
 suite command 600 tests/command/run.sh
 suite process 900 tests/process/run.sh
 suite examples 600 "${call[@]}" in_ctest examples
+suite go 900 tests/go/run.sh
+suite rust 1200 tests/rust/run.sh
+suite gateway 900 tests/gateway/run.sh
 suite readme 600 tests/readme/run.sh
 suite packaging 900 tests/packaging/run.sh
 
