@@ -42,6 +42,16 @@ def test_a_buffer_that_is_not_contiguous_or_not_writable_is_refused(ns: weft.Nam
     assert ns.load("other") is None
 
 
+def test_a_part_of_any_size_is_loaded_with_its_checksum_checked(ns: weft.Namespace) -> None:
+    for size in (1, 300, 65536, 65537, 3_000_000):
+        written = np.arange(size, dtype=np.uint32).astype(np.uint8)
+        ns.save(f"of {size}", written)
+        loaded = ns.load(f"of {size}", verify=True)
+        assert loaded is not None
+        assert np.array_equal(loaded, written)
+    assert ns.load("of 7", verify=True) is None
+
+
 def test_loads_into_own_memory_and_says_how_much(ns: weft.Namespace) -> None:
     ns.save("k", bytes(range(100)))
     room = np.zeros((16, 16), np.uint8)
