@@ -21,15 +21,9 @@ func (c *cutter) add(more []byte) string {
 		return ""
 	}
 	c.pending = append(c.pending, more...)
-	first := -1
-	for _, stop := range c.stops {
-		if at := bytes.Index(c.pending, []byte(stop)); at >= 0 && (first < 0 || at < first) {
-			first = at
-		}
-	}
-	if first >= 0 {
+	if begin := firstStop(c.pending, c.stops); begin >= 0 {
 		c.stopped = true
-		return c.take(first)
+		return c.take(begin)
 	}
 	keep := 0
 	for _, stop := range c.stops {
@@ -41,6 +35,19 @@ func (c *cutter) add(more []byte) string {
 		}
 	}
 	return c.take(c.whole(len(c.pending) - keep))
+}
+
+// firstStop gives where the stop begins that is whole first, the longer one of two; -1: there is
+// none. So it does not matter in which pieces the bytes come.
+func firstStop(text []byte, stops []string) int {
+	begin, end := -1, len(text)+1
+	for _, stop := range stops {
+		at := bytes.Index(text, []byte(stop))
+		if at >= 0 && (at+len(stop) < end || at+len(stop) == end && at < begin) {
+			begin, end = at, at+len(stop)
+		}
+	}
+	return begin
 }
 
 // end gives what is left when nothing follows.

@@ -24,8 +24,8 @@ import (
 	"github.com/weft-kv/weft/sdk-go"
 )
 
-// heapGrowth is what the heap may grow between collections, %: little lives long here, a few MiB, and
-// with Go's 100 a collection every hundred look-ups takes a tenth of their time.
+// heapGrowth is what the heap may grow between collections, %: little lives long here, a few MiB,
+// and with Go's 100 a collection every hundred look-ups takes a tenth of their time.
 const heapGrowth = 800
 
 type settings struct {
@@ -48,8 +48,8 @@ func settingsOf(arguments []string) (*settings, error) {
 	f.Uint64Var(&s.version, "version", 1, "of the blocks; the floor where that is higher")
 	f.StringVar(&s.keys, "keys", "", "options of weft.Keys with which the engines make keys")
 	f.StringVar(&s.model, "model", "quickstart", "the model's name for clients")
-	f.Func("engine", "`NAME=COMMAND` that starts an engine; again for another. The shell runs it; "+
-		"{now} in it is the version of its blocks", func(value string) error {
+	f.Func("engine", "an engine by `NAME=COMMAND`; again for another. The shell runs it; {now} in "+
+		"it is the version of its blocks", func(value string) error {
 		s.engines = append(s.engines, value)
 		return nil
 	})
@@ -66,7 +66,8 @@ func settingsOf(arguments []string) (*settings, error) {
 	f.DurationVar(&s.silence, "silence", 2*time.Minute,
 		"of an engine that computes, until it is killed")
 	f.DurationVar(&s.grace, "grace", 30*time.Second, "for requests in flight when it is to end")
-	f.StringVar(&s.profile, "pprof", "", "where Go's profiles are served, for developers; else nowhere")
+	f.StringVar(&s.profile, "pprof", "",
+		"where Go's profiles are served, for developers; else nowhere")
 	f.TextVar(&s.level, "log", slog.LevelInfo, "debug, info, warn or error, on stderr")
 	if err := f.Parse(arguments); err != nil {
 		return nil, err
@@ -192,6 +193,8 @@ func (g *gateway) close() {
 	if g.stop != nil {
 		g.stop()
 		g.quit()
+	}
+	if g.server != nil {
 		g.server.flights.running.Wait()
 		for _, e := range g.server.router.engines {
 			if e.gone != nil {

@@ -66,7 +66,8 @@ func BenchmarkPrefix(b *testing.B) {
 	var bodies [][]byte
 	for range 512 {
 		cut := draw.Intn(4096)
-		body, _ := json.Marshal(map[string]string{"prompt": base[:cut] + randomText(draw, 4096-cut)})
+		prompt := base[:cut] + randomText(draw, 4096-cut)
+		body, _ := json.Marshal(map[string]string{"prompt": prompt})
 		bodies = append(bodies, body)
 	}
 	b.ReportAllocs()

@@ -97,16 +97,12 @@ func startProcess(
 		first.err = fmt.Errorf("it said %q and not that it is ready", first.Event)
 	}
 	if first.err != nil {
-		p.kill()
-		p.bury(failure)
+		p.bury(failure, first.err)
 		return nil, fmt.Errorf("engine %s did not start: %w", name, p.cause(first.err))
 	}
 	go func() {
 		owed, err := p.serve(silence)
-		if err != nil {
-			p.kill()
-		}
-		p.bury(failure)
+		p.bury(failure, err)
 		if err != nil {
 			p.status = p.cause(err)
 		}
@@ -212,29 +208,32 @@ func (p *process) carryOut(s *slice, silence time.Duration) (answer, error) {
 // kill ends it by SIGKILL.
 func (p *process) kill() { _ = p.cmd.Process.Kill() }
 
-// bury waits for its end and keeps its status, nil where it ended well.
-func (p *process) bury(failure <-chan error) {
+// bury waits for its end and keeps its status. It is killed where something else is wrong with it,
+// or where it has closed its output and does not end.
+func (p *process) bury(failure <-chan error, wrong error) {
+	if wrong != nil && !errors.Is(wrong, errEnded) {
+		p.kill()
+	}
+	defer time.AfterFunc(goodbye, p.kill).Stop()
 	for range p.events { // what it said too late
 	}
-	read := <-failure
-	if err := p.cmd.Wait(); err != nil {
-		p.status = err
-	}
-	if read != nil {
+	read, err := <-failure, p.cmd.Wait()
+	switch {
+	case read != nil:
 		p.status = read
+	case err != nil:
+		p.status = fmt.Errorf("%w: %w", errEnded, err)
+	default:
+		p.status = fmt.Errorf("%w with status 0", errEnded)
 	}
 }
 
 // cause says why it ended: what was seen first, or its status where only its end was seen.
 func (p *process) cause(seen error) error {
-	switch {
-	case !errors.Is(seen, errEnded):
-		return seen
-	case p.status != nil:
-		return fmt.Errorf("%w: %w", seen, p.status)
-	default:
-		return fmt.Errorf("%w with status 0", seen)
+	if errors.Is(seen, errEnded) {
+		return p.status
 	}
+	return seen
 }
 
 // stop closes its input, which ends it, and kills it where it has not ended after patience.

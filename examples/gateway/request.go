@@ -151,7 +151,7 @@ func (q *request) check(model string, context int) *failure {
 	bad := func(param, format string, values ...any) *failure {
 		return refused(http.StatusBadRequest, param, format, values...)
 	}
-	switch size := len(q.Prompt) + *q.MaxTokens; {
+	switch {
 	case q.Model != "" && q.Model != model:
 		f := refused(http.StatusNotFound, "model", "there is no model %q, only %q", q.Model, model)
 		f.code = "model_not_found"
@@ -160,7 +160,7 @@ func (q *request) check(model string, context int) *failure {
 		return bad("prompt", "prompt is missing or empty")
 	case *q.MaxTokens < 1:
 		return bad("max_tokens", "max_tokens is %d: it is at least 1", *q.MaxTokens)
-	case size > context:
+	case *q.MaxTokens > context-len(q.Prompt):
 		f := bad("max_tokens", "%d tokens of the prompt and %d of the answer: the context is %d",
 			len(q.Prompt), *q.MaxTokens, context)
 		f.code = "context_length_exceeded"

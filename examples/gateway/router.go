@@ -5,9 +5,9 @@ package main
 //
 // What an engine has is what was routed to it: a table of block keys, each with a bit for every
 // engine that has computed or read the block, at most `blocks` of them, the longest unused
-// forgotten first. An engine that ends has nothing any more. Invariant: an engine of a key is one of
-// all keys before it in the chain, and these were used as lately: so a chain's keys in the table are
-// its lead keys, found by halving, and the engines of the last one are those that have most.
+// forgotten first. An engine that ends has nothing any more. Invariant: an engine of a key is one
+// of all keys before it in the chain, and these were used as lately: so a chain's keys in the table
+// are its lead keys, found by halving, and the engines of the last one are those that have most.
 //
 // Weft has the blocks for every engine of the host, so the wrong choice costs little: an engine
 // that has the prompt is passed over when it has `spill` requests more to do than another.

@@ -1,7 +1,8 @@
-"""The step in which a gateway in Go routes requests to engines in Python and Rust, by what Weft has.
+"""The step in which a gateway in Go routes requests to engines in Python and Rust.
 
 The gateway is a process of its own with two engines behind it, and is asked over HTTP, as clients
-do. What it answers is compared with Python alone: the same text.
+do; who is asked depends on what Weft and the engines have. What it answers is compared with Python
+alone: the same text.
 """
 
 import concurrent.futures
