@@ -228,8 +228,8 @@ WEFT_API int32_t weft_queue_open(weft_store *store, const char *options, weft_qu
 WEFT_API int32_t weft_queue_close(weft_queue *queue);
 /** An eventfd, made by the first call: readable while there are events. Poll it; only weft_reap clears it. */
 WEFT_API int32_t weft_queue_fd(weft_queue *queue);
-/** Takes ops in order while fewer than depth (CANCEL: depth + 64) are unreaped; returns how many, or WEFT_EAGAIN. A malformed
- *  op is taken and fails alone. */
+/** Takes ops in order while fewer than depth (CANCEL, COMMIT, ABORT, which end others: depth + 64) are unreaped; returns how
+ *  many, or WEFT_EAGAIN. A malformed op is taken and fails alone. */
 WEFT_API int32_t weft_submit(weft_queue *queue, const weft_op *ops, uint32_t count);
 /** timeout_ms: 0 looks, -1 waits for good. Returns how many events, 0 at the timeout, WEFT_ECLOSED when none will come. */
 WEFT_API int32_t weft_reap(weft_queue *queue, weft_event *events, uint32_t capacity, int32_t timeout_ms);

@@ -2,7 +2,9 @@
 // deadlines and cancelling.
 #include "core/node/ops.h"
 
+#include <array>
 #include <cstddef>
+#include <cstdio>
 
 #include "core/node/threads.h"
 
@@ -40,6 +42,22 @@ bool end_now(Operation& operation, uint64_t state) {
     bool idle = stage_of(state) == Stage::waiting || stage_of(state) == Stage::queued;
     return idle && (state >> kStageBits) + 1 == mark &&
            move_stage(operation, state, Stage::running);
+}
+
+/** What is said of a failure that nobody had more words for: which block, and why. */
+std::string_view plain_words(const weft_op& op, int32_t code, std::array<char, 200>& room) {
+    const char* why = code == WEFT_EEXISTS ? "it, or these bytes of it, are there"
+                      : code == WEFT_EHELD ? "it is being written (WEFT_WAIT_WRITER waits for that)"
+                                           : weft_code_name(code);
+    if ((op.flags & WEFT_LIST) != 0) {
+        snprintf(room.data(), room.size(), "of a list of %llu blocks, the first that failed: %s",
+                 static_cast<unsigned long long>(op.key_hi), why);
+    } else {
+        snprintf(room.data(), room.size(), "key %016llx%016llx, part %u: %s",
+                 static_cast<unsigned long long>(op.key_hi),
+                 static_cast<unsigned long long>(op.key_lo), op.part, why);
+    }
+    return room.data();
 }
 
 }  // namespace
@@ -93,21 +111,25 @@ bool OpRunner::attach(Operation& operation) {
     const weft_op& op = operation.op;
     operation.space = store_.find_space(op.space);
     if (operation.space == nullptr) {
-        fail(operation, WEFT_EINVAL, "the op's space is not open", offsetof(weft_op, space));
+        fail(operation, WEFT_EINVAL, "space=" + std::to_string(op.space) + " is not open",
+             offsetof(weft_op, space));
         return false;
     }
     operation.space->users.fetch_add(1, std::memory_order_acquire);
     operation.mapped = operation.space->mapped(operation.view_number);
     const NamespaceConfig& config = operation.mapped->config();
     if (op.part >= config.parts) {
-        fail(operation, WEFT_EINVAL, "the op's part is not one of the namespace's parts",
+        fail(operation, WEFT_EINVAL,
+             "part=" + std::to_string(op.part) + ": the namespace has " +
+                 std::to_string(config.parts) + " parts, counted from 0",
              offsetof(weft_op, part));
         return false;
     }
     if (op.kind == WEFT_OP_LOAD || op.kind == WEFT_OP_SAVE) {
         operation.region = store_.find_region(op.region);
         if (operation.region == nullptr) {
-            fail(operation, WEFT_EINVAL, "the op's region is not open", offsetof(weft_op, region));
+            fail(operation, WEFT_EINVAL, "region=" + std::to_string(op.region) + " is not open",
+                 offsetof(weft_op, region));
             return false;
         }
         operation.region->users.fetch_add(1, std::memory_order_acquire);
@@ -126,7 +148,9 @@ bool OpRunner::attach_items(Operation& operation) {
     operation.list = store_.find_region(static_cast<uint32_t>(op.key_lo));
     if (op.key_lo > UINT32_MAX) operation.list = nullptr;
     if (operation.list == nullptr) {
-        fail(operation, WEFT_EINVAL, "the list's region is not open", offsetof(weft_op, key_lo));
+        fail(operation, WEFT_EINVAL,
+             "key_lo=" + std::to_string(op.key_lo) + ": the list's region is not open",
+             offsetof(weft_op, key_lo));
         return false;
     }
     operation.list->users.fetch_add(1, std::memory_order_acquire);
@@ -422,9 +446,10 @@ void OpRunner::finish(Operation& operation) {
     }
     bool plain = event.status == 0 || event.status == -WEFT_EMISS || event.status == -WEFT_ERANGE;
     if (!plain && !opened_some) {
-        event.handle = store_.stories_.tell(-event.status, operation.story.empty()
-                                                               ? weft_code_name(-event.status)
-                                                               : std::string_view(operation.story));
+        std::array<char, 200> room;
+        event.handle = store_.stories_.tell(
+            -event.status, operation.story.empty() ? plain_words(op, -event.status, room)
+                                                   : std::string_view(operation.story));
         if (event.status != -WEFT_EEXISTS) event.value = is_list(operation) ? event.value : 0;
     }
     if (operation.region != nullptr)

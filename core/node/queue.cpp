@@ -14,15 +14,17 @@ Queue::Queue(uint32_t depth, uint64_t inline_bytes, uint32_t priority, Lane* lan
       inline_bytes_(inline_bytes),
       priority_(priority),
       lane_(lane),
-      operations_(depth + kCancelExtra),
-      events_(depth + kCancelExtra) {
-    for (uint32_t i = depth + kCancelExtra; i > 0; i--) free_.push_back(i - 1);
+      operations_(depth + kEndsExtra),
+      events_(depth + kEndsExtra) {
+    for (uint32_t i = depth + kEndsExtra; i > 0; i--) free_.push_back(i - 1);
     for (Operation& operation : operations_) operation.queue = this;
 }
 
 Operation* Queue::take(const weft_op& op) {
     std::lock_guard<std::mutex> guard(lock_);
-    uint32_t limit = op.kind == WEFT_OP_CANCEL ? depth_ + kCancelExtra : depth_;
+    // What ends other ops finds room where these fill the queue.
+    bool ends = op.kind == WEFT_OP_CANCEL || op.kind == WEFT_OP_COMMIT || op.kind == WEFT_OP_ABORT;
+    uint32_t limit = ends ? depth_ + kEndsExtra : depth_;
     if (closing_ || unreaped_ >= limit || free_.empty()) return nullptr;
     Operation& operation = operations_[free_.back()];
     free_.pop_back();

@@ -72,7 +72,7 @@ struct Operation {
  * ops: these may come after the queue has closed. */
 class Queue : public std::enable_shared_from_this<Queue> {
   public:
-    static constexpr uint32_t kCancelExtra = 64;
+    static constexpr uint32_t kEndsExtra = 64;
 
     /** lane: read by whoever waits in reap, or nullptr. */
     Queue(uint32_t depth, uint64_t inline_bytes, uint32_t priority, Lane* lane);

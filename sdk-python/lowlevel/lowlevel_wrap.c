@@ -4575,8 +4575,8 @@ static PyMethodDef SwigMethods[] = {
 	 { "queue_close", _wrap_queue_close, METH_O, " Takes no more ops and ends those in flight. Returns how many events are left: reap them, call again; at 0 it is gone."},
 	 { "queue_fd", _wrap_queue_fd, METH_O, " An eventfd, made by the first call: readable while there are events. Poll it; only weft_reap clears it."},
 	 { "submit", _wrap_submit, METH_VARARGS, "\n"
-		"Takes ops in order while fewer than depth (CANCEL: depth + 64) are unreaped; returns how many, or WEFT_EAGAIN. A malformed\n"
-		"op is taken and fails alone.\n"
+		"Takes ops in order while fewer than depth (CANCEL, COMMIT, ABORT, which end others: depth + 64) are unreaped; returns how\n"
+		"many, or WEFT_EAGAIN. A malformed op is taken and fails alone.\n"
 		""},
 	 { "reap", _wrap_reap, METH_VARARGS, " timeout_ms: 0 looks, -1 waits for good. Returns how many events, 0 at the timeout, WEFT_ECLOSED when none will come."},
 	 { "match", _wrap_match, METH_VARARGS, " How many of these lead blocks this host's memory holds, whole. No lock, no system call."},

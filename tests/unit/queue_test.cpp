@@ -30,13 +30,15 @@ bool readable(int fd) {
 
 }  // namespace
 
-TEST_CASE("a queue takes as many ops as it is deep, and 64 cancels more") {
+TEST_CASE("a queue takes as many ops as it is deep, and 64 more that end others") {
     Queue queue(2, 0, 1, nullptr);
     Operation* first = queue.take(op_of(WEFT_OP_LOAD, 1));
     REQUIRE(first != nullptr);
     REQUIRE(queue.take(op_of(WEFT_OP_LOAD, 2)) != nullptr);
     CHECK(queue.take(op_of(WEFT_OP_LOAD, 3)) == nullptr);
-    for (uint32_t i = 0; i < Queue::kCancelExtra; i++)
+    REQUIRE(queue.take(op_of(WEFT_OP_COMMIT, 4)) != nullptr);
+    REQUIRE(queue.take(op_of(WEFT_OP_ABORT, 5)) != nullptr);
+    for (uint32_t i = 2; i < Queue::kEndsExtra; i++)
         REQUIRE(queue.take(op_of(WEFT_OP_CANCEL, i)) != nullptr);
     CHECK(queue.take(op_of(WEFT_OP_CANCEL, 9)) == nullptr);
     queue.push(*first, event_of(1));

@@ -201,8 +201,8 @@ def queue_fd(queue):
 
 def submit(queue, ops):
     r"""
-    Takes ops in order while fewer than depth (CANCEL: depth + 64) are unreaped; returns how many, or WEFT_EAGAIN. A malformed
-    op is taken and fails alone.
+    Takes ops in order while fewer than depth (CANCEL, COMMIT, ABORT, which end others: depth + 64) are unreaped; returns how
+    many, or WEFT_EAGAIN. A malformed op is taken and fails alone.
     """
     return _lowlevel.submit(queue, ops)
 

@@ -736,8 +736,8 @@ extern "C" {
     pub fn weft_queue_fd(queue: *mut weft_queue) -> i32;
 }
 extern "C" {
-    #[doc = " Takes ops in order while fewer than depth (CANCEL: depth + 64) are unreaped; returns how many, or WEFT_EAGAIN. A malformed"]
-    #[doc = "  op is taken and fails alone."]
+    #[doc = " Takes ops in order while fewer than depth (CANCEL, COMMIT, ABORT, which end others: depth + 64) are unreaped; returns how"]
+    #[doc = "  many, or WEFT_EAGAIN. A malformed op is taken and fails alone."]
     pub fn weft_submit(queue: *mut weft_queue, ops: *const weft_op, count: u32) -> i32;
 }
 extern "C" {
