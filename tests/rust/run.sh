@@ -64,6 +64,13 @@ for name in hello share ranks stream embeddings; do
     step "example $name" timeout 60 "$CARGO_TARGET_DIR/debug/$name"
 done
 
+# The quickstart's runtime, a workspace of its own; its numbers are compared with Python's.
+runtime=(--manifest-path ../examples/runtime-rust/Cargo.toml)
+step "rustfmt lays out the runtime" cargo fmt "${runtime[@]}" --check
+step "clippy finds nothing in the runtime" cargo clippy --quiet "${runtime[@]}" --all-targets -- -D warnings
+tests "the runtime, beside Python" env PYTHON="${WEFT_PYTHON:-$top/build/venv/bin/python}" \
+    cargo test --release --locked "${runtime[@]}"
+
 # A crate whose dependency is not in the registry yet is packaged by cargo 1.90 or newer only, both together.
 publish() { cargo publish --quiet --dry-run --allow-dirty -p weft-sys -p weft-kv; }
 publish_one() { cargo publish --quiet --dry-run --allow-dirty -p weft-sys && cargo package --list --allow-dirty -p weft-kv; }

@@ -129,8 +129,8 @@ class NotSupportedError(Error, NotImplementedError):
     code, name = 19, "ENOTSUP"
 
 
-# Of codes whose words the library leaves to the caller, who knows what there is to do.
-_ADVICE: dict[int, str] = {
+# Of codes where the caller knows better than the library what there is to do.
+ADVICE: dict[int, str] = {
     3: "it is there already; replace=True makes it anew",
     18: "it is being written, perhaps by this very store; wait_writer=True waits for that",
 }
@@ -148,7 +148,7 @@ MISS_REASONS: dict[int, str] = {
 
 def words_of(code: int) -> str:
     """What `code` (positive) means, and what to do."""
-    return _ADVICE.get(code) or " ".join((_BY_CODE.get(code, Error).__doc__ or "").split())
+    return ADVICE.get(code) or " ".join((_BY_CODE.get(code, Error).__doc__ or "").split())
 
 
 def failure(code: int, words: str) -> Error:

@@ -22,7 +22,7 @@ import numpy as np
 
 from . import lowlevel as low
 from .driver import Driver
-from .errors import failure, words_of
+from .errors import ADVICE, failure, words_of
 from .keys import ITEM_STRUCT, OP_STRUCT, Key, KeyList, Keys, as_keys, named
 from .memory import Bytes, Memory, View, as_bytes
 from .twin import Event, Plan
@@ -183,7 +183,7 @@ class Ops:
                 self._store._story(event.handle) if event.handle and code != low.WEFT_EMISS else ""
             )
         subject = what if key is None else f"{what} of {named(key)}"
-        if words in ("", low.code_name(code)):
+        if code in ADVICE or words == "":
             words = words_of(code)
         raise failure(code, f"{subject} in {self.name}: {words}")
 
