@@ -193,8 +193,18 @@ func TestWhatTakesTooLongIsBrokenOffWhenItEnds(t *testing.T) {
 	r := newRig(t, []string{"-token 20ms"}, "-slice", "2", "-grace", "100ms")
 	s := r.stream("prompt", "without end", "max_tokens", 2000)
 	s.next()
+	whole := make(chan said)
+	go func() {
+		whole <- r.post("/v1/completions", body("prompt", "without end", "max_tokens", 2000))
+	}()
+	r.soon("both are in flight", func() bool { return r.server.requests.Load() == 2 })
 	begin := time.Now()
 	r.close()
+	answer := <-whole
+	if answer.status != http.StatusServiceUnavailable || answer.code() != "stopping" ||
+		answer.head.Get("Retry-After") == "" {
+		t.Errorf("%d %s", answer.status, answer.raw)
+	}
 	if s.rest(); s.done || s.broken != "the gateway is stopping" {
 		t.Errorf("done: %v, broken: %q", s.done, s.broken)
 	}
@@ -211,6 +221,7 @@ func TestAnEngineThatDoesNotStartIsNamed(t *testing.T) {
 		"one=cat /dev/null":                 "engine one did not start: it ended with status 0",
 		"one=sleep 100":                     "engine one did not start: it was silent for 200ms",
 		`one=echo '{"event":1}'`:            "engine one did not start: it said what is no event",
+		"one=sh -c 'exec >&-; sleep 100'":   "engine one did not start: it ended: signal: killed",
 		"command":                           `-engine "command": it is NAME=COMMAND`,
 		`one=echo '{"event":"ready"}'; cat`: "namespace gateway/parrot, which engines make",
 	} {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,9 +61,9 @@ func (p *prefixes) now() uint64 {
 func (p *prefixes) keys(text []byte) ([]weft.Key, error) {
 	tokens := tokenBuffers.Get().(*[]uint32)
 	defer tokenBuffers.Put(tokens)
-	*tokens = (*tokens)[:0]
-	for _, value := range text {
-		*tokens = append(*tokens, uint32(value))
+	*tokens = slices.Grow((*tokens)[:0], len(text))[:len(text)]
+	for at, value := range text {
+		(*tokens)[at] = uint32(value)
 	}
 	block := p.space.Load().BlockTokens
 	full := max(len(text)-1, 0) / block

@@ -74,7 +74,7 @@ func startProcess(
 ) (*process, error) {
 	cmd := exec.Command("sh", "-c", "exec "+command)
 	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the gateway: it drains
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so Ctrl-C is for the gateway alone
 	input, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -205,8 +205,8 @@ func (p *process) carryOut(s *slice, silence time.Duration) (answer, error) {
 	}
 }
 
-// kill ends it by SIGKILL.
-func (p *process) kill() { _ = p.cmd.Process.Kill() }
+// kill ends it and what it has started, its process group, by SIGKILL. Not after bury.
+func (p *process) kill() { _ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) }
 
 // bury waits for its end and keeps its status. It is killed where something else is wrong with it,
 // or where it has closed its output and does not end.

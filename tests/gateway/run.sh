@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The gateway in Go: layout, vet, its tests under the race detector (against a real node, with engines that are processes), and
-# each fuzzer for a few seconds. WEFT_BUILD is the build to test. Go comes from cmake/go.sh, modules from the Go module proxy.
+# The gateway in Go: layout, vet, staticcheck, its tests under the race detector (against a real node, with engines that are
+# processes), and each fuzzer for a few seconds. WEFT_BUILD is the build to test. Go comes from cmake/go.sh, modules and staticcheck
+# (pinned in ../go/tools/go.mod) from the Go module proxy.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 eval "$(tests/prefix.sh)" || exit 1
@@ -46,6 +47,8 @@ run_tests() {
 
 check "it is laid out by gofmt" is_laid_out
 check "vet" go vet ./...
+check "staticcheck is built as pinned" go build -C ../../tests/go/tools -o "$work/staticcheck" honnef.co/go/tools/cmd/staticcheck
+check "staticcheck" "$work/staticcheck" ./...
 check "go.mod and go.sum are complete" go mod verify
 check "gateway and parrot are built" go build -race -o "$work/" . ./parrot
 export GATEWAY=$work/gateway PARROT=$work/parrot
