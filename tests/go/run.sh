@@ -7,24 +7,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 eval "$(tests/prefix.sh)" || exit 1
 go=$(cmake/go.sh) || exit 1
 export PATH=${go%/*}:$PATH GOFLAGS=-buildvcs=false
-work=$(mktemp -d "${TMPDIR:-/tmp}/go.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+. tests/checks.sh
 modules=(sdk-go examples/go tests/conformance/player-go tests/bench/go)
-passed=0
-failed=0
-
-check() { # NAME COMMAND...: one test, which says nothing where it passes
-    local name=$1
-    shift
-    if "$@" >"$work/log" 2>&1; then
-        echo "ok: $name"
-        passed=$((passed + 1))
-    else
-        echo "FAILED: $name"
-        cat "$work/log"
-        failed=$((failed + 1))
-    fi
-}
 
 is_laid_out() {
     local wrong
@@ -45,15 +29,7 @@ staticcheck() { (cd "$1" && "$work/staticcheck" ./...); }
 # Every test and example counts.
 test_sdk() {
     (cd sdk-go && go test -race -count=1 -v -timeout 300s ./...) >"$work/tests" 2>&1
-    local status=$?
-    local p f
-    p=$(grep -c '^--- PASS' "$work/tests")
-    f=$(grep -c '^--- FAIL' "$work/tests")
-    [ $status = 0 ] || [ "$f" != 0 ] || f=1
-    [ $f = 0 ] || cat "$work/tests"
-    echo "sdk-go: $p of its tests passed under the race detector, $f failed"
-    passed=$((passed + p))
-    failed=$((failed + f))
+    counted "sdk-go, under the race detector" "$work/tests" $?
 }
 
 example() { (cd examples/go && go run "./$1"); }

@@ -8,23 +8,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 tree=$PWD
-work=$(mktemp -d "${TMPDIR:-/tmp}/packaging.XXXXXX")
-trap 'rm -rf "$work"' EXIT
-passed=0
-failed=0
-
-check() { # WORDS COMMAND...
-    local words=$1
-    shift
-    if "$@" >"$work/log" 2>&1; then
-        passed=$((passed + 1))
-        echo "ok: $words"
-    else
-        failed=$((failed + 1))
-        echo "FAILED: $words"
-        tail -n 30 "$work/log"
-    fi
-}
+. tests/checks.sh
 
 debian_packages() {
     cmake --preset release -B build/deb -DWEFT_TESTS=OFF -DCMAKE_INSTALL_PREFIX=/usr && ninja -C build/deb &&
@@ -40,7 +24,6 @@ depends() { # PACKAGE WORDS: its dependencies name them
 in_root() {
     mkdir -p "$work/in"
     cp -r "$work/debs" "$work/in"
-    mkdir -p "$work/in"
     cp -r sdk-go sdk-rust examples tests/packaging/inside.sh "$work/in"
     # The workspace's members that lie elsewhere.
     sed -n 's#.*"\.\./\(tests/[^"]*\)".*#\1#p' <(tr ',' '\n' <sdk-rust/Cargo.toml) | xargs cp -r --parents -t "$work/in"

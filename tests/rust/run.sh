@@ -7,36 +7,13 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 export WEFT_BUILD=${WEFT_BUILD:-$PWD/build/release} CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/build/rust}
 export CARGO_TERM_COLOR=never RUSTDOCFLAGS="-D warnings"
 eval "$(tests/prefix.sh)"
-work=$(mktemp -d "${TMPDIR:-/tmp}/rust.XXXXXX")
-trap 'rm -rf "$work"' EXIT
-passed=0
-failed=0
+. tests/checks.sh
 top=$PWD
 cd sdk-rust || exit 1
 
-count() { # NAME STATUS: one step's result; its log is shown where it failed
-    if [ "$2" = 0 ]; then
-        passed=$((passed + 1))
-        echo "ok: $1"
-    else
-        failed=$((failed + 1))
-        echo "FAILED: $1"
-        tail -n 60 "$work/log"
-    fi
-}
-
-step() { # NAME COMMAND...
-    "${@:2}" >"$work/log" 2>&1
-    count "$1" $?
-}
-
-tests() { # NAME COMMAND...: counts each `test ... ok` of it
-    "${@:2}" >"$work/log" 2>&1
-    local status=$? ok
-    ok=$(grep -c '^test .* ok$' "$work/log")
-    passed=$((passed + ok))
-    [ "$status" != 0 ] || [ "$ok" != 0 ] || status=1 # no tests at all is no success
-    count "$1 ($ok tests)" $status
+tests() { # NAME COMMAND...: counts each test of it
+    "${@:2}" >"$work/tests" 2>&1
+    counted "$1" "$work/tests" $?
 }
 
 says() { # WORDS COMMAND...: the command fails, and says these words
@@ -47,27 +24,27 @@ says_step() { # NAME WORDS COMMAND...
     says "${@:2}"
     local status=$?
     cp "$work/said" "$work/log"
-    count "$1" $status
+    result "$1" $status
 }
 
-step "rustfmt lays out the code" cargo fmt --all --check
-step "clippy finds nothing" cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
-step "clippy finds nothing where the library is linked" cargo clippy --quiet --workspace --all-targets -- -D warnings
-step "the generated declarations are fresh" ./regenerate.sh --check
+check "rustfmt lays out the code" cargo fmt --all --check
+check "clippy finds nothing" cargo clippy --quiet --workspace --all-targets --all-features -- -D warnings
+check "clippy finds nothing where the library is linked" cargo clippy --quiet --workspace --all-targets -- -D warnings
+check "the generated declarations are fresh" ./regenerate.sh --check
 tests "weft-sys" cargo test --quiet -p weft-sys -- --format=pretty
 tests "weft-kv, and its documentation's code" cargo test --features weft-kv/tokio -p weft-kv
 tests "weft-kv with the library loaded at run time" cargo test --features dlopen -p weft-kv --tests
-step "the documentation has no dead link" cargo doc --quiet --no-deps -p weft-sys -p weft-kv --all-features
+check "the documentation has no dead link" cargo doc --quiet --no-deps -p weft-sys -p weft-kv --all-features
 
-step "examples" cargo build --quiet -p weft-examples
+check "examples" cargo build --quiet -p weft-examples
 for name in hello share ranks stream embeddings; do
-    step "example $name" timeout 60 "$CARGO_TARGET_DIR/debug/$name"
+    check "example $name" timeout 60 "$CARGO_TARGET_DIR/debug/$name"
 done
 
 # The quickstart's runtime, a workspace of its own; its numbers are compared with Python's.
 runtime=(--manifest-path ../examples/runtime-rust/Cargo.toml)
-step "rustfmt lays out the runtime" cargo fmt "${runtime[@]}" --check
-step "clippy finds nothing in the runtime" cargo clippy --quiet "${runtime[@]}" --all-targets -- -D warnings
+check "rustfmt lays out the runtime" cargo fmt "${runtime[@]}" --check
+check "clippy finds nothing in the runtime" cargo clippy --quiet "${runtime[@]}" --all-targets -- -D warnings
 tests "the runtime, beside Python" env PYTHON="${WEFT_PYTHON:-$top/build/venv/bin/python}" \
     cargo test --release --locked "${runtime[@]}"
 
@@ -76,9 +53,9 @@ publish() { cargo publish --quiet --dry-run --allow-dirty -p weft-sys -p weft-kv
 publish_one() { cargo publish --quiet --dry-run --allow-dirty -p weft-sys && cargo package --list --allow-dirty -p weft-kv; }
 minor=$(cargo --version | sed -E 's/^cargo 1\.([0-9]+).*/\1/')
 if [ "$minor" -ge 90 ]; then
-    step "both crates could be published" publish
+    check "both crates could be published" publish
 else
-    step "weft-sys could be published (weft-kv only listed: cargo is older than 1.90)" publish_one
+    check "weft-sys could be published (weft-kv only listed: cargo is older than 1.90)" publish_one
 fi
 
 # Bad machines. A check of its own folder, since what is built already would be fresh.
@@ -92,10 +69,10 @@ says_step "with an old Weft it says so" "the installed Weft is older than 0.1.0:
     env PKG_CONFIG_PATH="$work/old" "${check[@]}"
 says_step "a WEFT_LIB_DIR without the library is named" "WEFT_LIB_DIR=$work/empty has no libweft.so" \
     env WEFT_LIB_DIR="$work/empty" "${check[@]}"
-step "WEFT_LIB_DIR will do without pkg-config" env -u PKG_CONFIG_PATH WEFT_LIB_DIR="$WEFT_BUILD" "${check[@]}"
-step "an example that loads the library is built without one" env -u PKG_CONFIG_PATH CARGO_TARGET_DIR="$work/target" \
+check "WEFT_LIB_DIR will do without pkg-config" env -u PKG_CONFIG_PATH WEFT_LIB_DIR="$WEFT_BUILD" "${check[@]}"
+check "an example that loads the library is built without one" env -u PKG_CONFIG_PATH CARGO_TARGET_DIR="$work/target" \
     cargo build --quiet -p weft-examples --features weft-kv/dlopen --bin hello
-step "and runs where there is one" "$work/target/debug/hello"
+check "and runs where there is one" "$work/target/debug/hello"
 says_step "and says what to install where there is none" "Weft is not installed where the loader looks" \
     env -u LD_LIBRARY_PATH "$work/target/debug/hello"
 
