@@ -7,24 +7,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 eval "$(tests/prefix.sh)" || exit 1
 go=$(cmake/go.sh) || exit 1
 export PATH=${go%/*}:$PATH GOFLAGS=-buildvcs=false
-work=$(mktemp -d "${TMPDIR:-/tmp}/gateway.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+. tests/checks.sh
 cd examples/gateway || exit 1
-passed=0
-failed=0
-
-check() { # NAME COMMAND...: one test, which says nothing where it passes
-    local name=$1
-    shift
-    if "$@" >"$work/log" 2>&1; then
-        echo "ok: $name"
-        passed=$((passed + 1))
-    else
-        echo "FAILED: $name"
-        cat "$work/log"
-        failed=$((failed + 1))
-    fi
-}
 
 is_laid_out() {
     local wrong
@@ -34,15 +18,7 @@ is_laid_out() {
 # Every test counts.
 run_tests() {
     go test -race -count=1 -v -timeout 600s . >"$work/tests" 2>&1
-    local status=$?
-    local p f
-    p=$(grep -c '^--- PASS' "$work/tests")
-    f=$(grep -c '^--- FAIL' "$work/tests")
-    [ $status = 0 ] || [ "$f" != 0 ] || f=1
-    [ $f = 0 ] || cat "$work/tests"
-    echo "$p tests passed under the race detector, $f failed"
-    passed=$((passed + p))
-    failed=$((failed + f))
+    counted "the gateway, under the race detector" "$work/tests" $?
 }
 
 check "it is laid out by gofmt" is_laid_out
