@@ -18,7 +18,9 @@
 namespace weft {
 namespace {
 
-constexpr size_t kRoomWords = 8192;  // 64 KiB; grown for a message that is larger
+constexpr size_t kUnderWayMax = 65536;           // calls
+constexpr size_t kUnsentMax = size_t{64} << 20;  // bytes
+constexpr size_t kRoomWords = 8192;              // 64 KiB; grown for a message that is larger
 
 kj::Array<capnp::word> message_of(uint64_t id, uint64_t opening, const Request& request) {
     capnp::MallocMessageBuilder message;
@@ -37,18 +39,21 @@ Lane::Lane(Answer answer, std::function<void()> ended)
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       room_(kRoomWords) {
+    if (!good()) return;
     epoll_event event{.events = EPOLLIN, .data = {.fd = wake_.get()}};
     epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &event);
     thread_ = start_thread("weft-lane", [this] { work(); });
 }
 
-Lane::~Lane() {
+Lane::~Lane() { stop(); }
+
+void Lane::stop() {
     {
         std::lock_guard<std::mutex> guard(lock_);
         stopping_ = true;
     }
     uint64_t one = 1;
-    if (write(wake_.get(), &one, sizeof one) == sizeof one) thread_.join();
+    if (thread_.joinable() && write(wake_.get(), &one, sizeof one) == sizeof one) thread_.join();
     detach();
 }
 
@@ -87,7 +92,8 @@ void Lane::lose(const Socket& socket) {
         // Whoever leads polls it still, and wakes up.
         shutdown(socket->get(), SHUT_RDWR);
         socket_ = nullptr;
-        unsent_.clear();
+        unsent_ = std::vector<std::byte>();
+        unsent_at_ = 0;
         lost.swap(under_way_);
     }
     for (auto& [id, call] : lost) {
@@ -98,15 +104,19 @@ void Lane::lose(const Socket& socket) {
     ended_();
 }
 
-bool Lane::call(Call& call) {
+Lane::Sent Lane::call(Call& call) {
     std::unique_lock<std::mutex> guard(lock_);
+    if (socket_ == nullptr) return Sent::no_socket;
+    // A node that is stopped reads nothing: what waits for it has an end.
+    if (under_way_.size() >= kUnderWayMax || unsent_.size() - unsent_at_ > kUnsentMax)
+        return Sent::too_many;
     uint64_t id = next_++;
     guard.unlock();
     kj::Array<capnp::word> message =
         message_of(id, call.mapped == nullptr ? 0 : call.mapped->opening(), call.request);
     auto bytes = message.asBytes();
     guard.lock();
-    if (socket_ == nullptr) return false;
+    if (socket_ == nullptr) return Sent::no_socket;
     under_way_[id] = std::move(call);
     ssize_t sent = 0;
     if (unsent_.empty()) {
@@ -114,20 +124,25 @@ bool Lane::call(Call& call) {
         // A socket that has ended is found so by whoever reads.
         if (sent < 0) sent = errno == EAGAIN || errno == EWOULDBLOCK ? 0 : ssize_t(bytes.size());
     }
-    if (static_cast<size_t>(sent) == bytes.size()) return true;
+    if (static_cast<size_t>(sent) == bytes.size()) return Sent::yes;
     auto rest = reinterpret_cast<const std::byte*>(bytes.begin());
     unsent_.insert(unsent_.end(), rest + sent, rest + bytes.size());
     arm(EPOLL_CTL_MOD);
-    return true;
+    return Sent::yes;
 }
 
 void Lane::send_rest() {
     std::lock_guard<std::mutex> guard(lock_);
     if (socket_ == nullptr || unsent_.empty()) return;
+    size_t left = unsent_.size() - unsent_at_;
     ssize_t sent =
-        send(socket_->get(), unsent_.data(), unsent_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent < 0) sent = errno == EAGAIN || errno == EWOULDBLOCK ? 0 : ssize_t(unsent_.size());
-    unsent_.erase(unsent_.begin(), unsent_.begin() + sent);
+        send(socket_->get(), unsent_.data() + unsent_at_, left, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent < 0) sent = errno == EAGAIN || errno == EWOULDBLOCK ? 0 : ssize_t(left);
+    unsent_at_ += static_cast<size_t>(sent);
+    if (unsent_at_ == unsent_.size()) {
+        unsent_ = std::vector<std::byte>();
+        unsent_at_ = 0;
+    }
     arm(EPOLL_CTL_MOD);
 }
 

@@ -37,12 +37,17 @@ class Lane {
     Lane(const Lane&) = delete;
     Lane& operator=(const Lane&) = delete;
 
+    /** Whether the machine gave what it needs. */
+    bool good() const { return epoll_.valid() && wake_.valid(); }
+    /** Ends its thread, and the calls under way. */
+    void stop();
     /** Calls go by this socket from now on. */
     void attach(fabric::Descriptor socket);
     /** Ends the socket, if there is one, and the calls under way. */
     void detach();
-    /** Sends the call; never waits. False: there is no socket, and the call is as it was. */
-    bool call(Call& call);
+    enum class Sent : uint8_t { yes, no_socket, too_many };
+    /** Sends the call; never waits. But for `yes` the call is as it was. */
+    Sent call(Call& call);
 
     /** A thread that waits for an answer reads them meanwhile. */
     class Lead {
@@ -79,6 +84,7 @@ class Lane {
     std::unordered_map<uint64_t, Call> under_way_;
     uint64_t next_ = 1;
     std::vector<std::byte> unsent_;
+    size_t unsent_at_ = 0;  // where in it the rest begins
     bool led_ = false;
     bool stopping_ = false;
     std::mutex reading_;  // guards what follows; taken before lock_

@@ -13,7 +13,11 @@ LaneServer::LaneServer(Node& node, Loop& loop, uint32_t session, kj::Own<kj::Asy
       stream_(kj::mv(stream)),
       // What arrives is copied out of the message before the next one is read.
       messages_(*stream_, [](capnp::MessageReader&) { return true; }),
-      reading_(read().eagerlyEvaluate([](kj::Exception&&) {})) {}
+      reading_(read().eagerlyEvaluate([this](kj::Exception&&) {
+          // The client sees the end and comes back by another lane.
+          stream_->shutdownWrite();
+          stream_->abortRead();
+      })) {}
 
 LaneServer::~LaneServer() noexcept { place_->lane = nullptr; }
 

@@ -31,6 +31,9 @@ class Link {
     virtual void release(uint64_t handle) = 0;
     /** Where whoever waits for an op may read answers; nullptr: they come by themselves. */
     virtual Lane* lane() { return nullptr; }
+    /** Ends its session and its threads; every run has been answered then, and later ones are at
+     * once. Waits, until the deadline for the node. */
+    virtual void stop(uint64_t deadline) = 0;
     /** A member of "about": what this link is. */
     virtual std::string about() const = 0;
 };

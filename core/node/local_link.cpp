@@ -12,7 +12,7 @@ namespace weft {
 
 LocalLink::LocalLink(Node& node) : node_(node) {}
 
-LocalLink::~LocalLink() {
+void LocalLink::stop(uint64_t) {
     node_.with([&](Cache& cache, uint64_t now) {
         cache.end_session(session_, now);
         return 0;

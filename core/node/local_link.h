@@ -9,7 +9,6 @@ namespace weft {
 class LocalLink : public Link, public Process {
   public:
     explicit LocalLink(Node& node);
-    ~LocalLink() override;
     Status start();
 
     Result<std::shared_ptr<Mapped>> open(const std::string& name, const std::string& options,
@@ -19,6 +18,7 @@ class LocalLink : public Link, public Process {
     Result<std::string> query(const std::shared_ptr<Mapped>& mapped, const std::string& words,
                               uint64_t deadline) override;
     void release(uint64_t handle) override;
+    void stop(uint64_t deadline) override;
     std::string about() const override;
 
     bool push_segment(uint64_t opening, const Segment& segment) override;

@@ -4,26 +4,41 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <future>
+
 #include "core/node/threads.h"
 
 namespace weft {
 
-void Loop::start(const char* name, std::function<kj::Promise<void>(kj::AsyncIoContext&)> body) {
+bool Loop::start(const char* name, std::function<kj::Promise<void>(kj::AsyncIoContext&)> body) {
     wake_ = fabric::Descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!wake_.valid()) return false;
     open_ = true;
-    thread_ = start_thread(name, [this, body = std::move(body)] {
-        {
+    std::promise<bool> set_up;
+    std::future<bool> is_set_up = set_up.get_future();
+    thread_ = start_thread(name, [this, &set_up, body = std::move(body)] {
+        bool told = false;
+        kj::runCatchingExceptions([&] {
             kj::AsyncIoContext io = kj::setupAsyncIo();
             kj::Promise<void> posts = take_posts(io.unixEventPort);
+            told = true;
+            set_up.set_value(true);
             kj::runCatchingExceptions(
                 [&] { body(io).exclusiveJoin(kj::mv(posts)).wait(io.waitScope); });
             std::lock_guard<std::mutex> guard(lock_);
             open_ = false;
+        });
+        if (!told) {
+            open_ = false;
+            set_up.set_value(false);
         }
         // Work that came too late is destroyed here, where KJ objects in it are at home no more; so
         // it holds none.
         posts_.clear();
     });
+    bool runs = is_set_up.get();
+    if (!runs) thread_.join();
+    return runs;
 }
 
 kj::Promise<void> Loop::take_posts(kj::UnixEventPort& port) {

@@ -24,8 +24,8 @@ class Loop {
     Loop() = default;
     ~Loop() { stop(); }
     /** body runs on the new thread, with the loop's I/O; when its promise resolves or stop() is
-     * called, the thread ends. */
-    void start(const char* name, std::function<kj::Promise<void>(kj::AsyncIoContext&)> body);
+     * called, the thread ends. False: the machine gives no descriptor more, and nothing runs. */
+    bool start(const char* name, std::function<kj::Promise<void>(kj::AsyncIoContext&)> body);
     /** Any thread. False: the loop has ended. */
     bool post(Work work);
     /** Ends the loop and joins the thread; not from the loop's own thread. */

@@ -359,6 +359,8 @@ void OpRunner::ask(Operation& operation, Request&& request, Continue then) {
             OpRunner runner(*store);
             if (!move_stage(*of, state, Stage::running)) return runner.late(asked, reply);
             if (reply.status == -WEFT_EPEER || reply.status == -WEFT_ECLOSED) {
+                // The node hears it when the process comes back without the reservation.
+                if (asked.is_word()) runner.forget(*of->space, *asked.mapped, asked.number);
                 return runner.fail(
                     *of, -reply.status,
                     reply.message.empty() ? "the node cannot be reached" : reply.message);
@@ -394,10 +396,7 @@ void OpRunner::late(const Asked& asked, const Reply& reply) {
             }
         }
     }
-    bool word = (asked.verb == Verb::commit || asked.verb == Verb::abort) && asked.number != 0 &&
-                (asked.flags & WEFT_MORE) == 0;
-    bool arrived = reply.status != -WEFT_EPEER && reply.status != -WEFT_ECLOSED;
-    if (word && arrived) forget(*space, *asked.mapped, asked.number);
+    if (asked.is_word()) forget(*space, *asked.mapped, asked.number);
 }
 
 /** The node has had the word: the reservation is no more, for whoever says so first. */

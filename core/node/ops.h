@@ -40,6 +40,11 @@ class OpRunner {
         uint64_t number;
         uint32_t space;
         std::shared_ptr<Mapped> mapped;
+        /** COMMIT and ABORT of a reservation: the caller's word that it writes there no more. */
+        bool is_word() const {
+            return (verb == Verb::commit || verb == Verb::abort) && number != 0 &&
+                   (flags & WEFT_MORE) == 0;
+        }
     };
     void late(const Asked& asked, const Reply& reply);
     void forget(Space& space, Mapped& mapped, uint64_t reservation);

@@ -262,7 +262,9 @@ void OpRunner::range_item(Operation& operation, uint32_t item, const ReplyItem& 
                                          static_cast<uint32_t>(piece.place), op.part);
     if (from == nullptr || to == nullptr) {
         commit.verb = Verb::abort;
-        return item_done(operation, item, from == nullptr ? -WEFT_ERANGE : -WEFT_ENOMEM, bytes);
+        item_done(operation, item, from == nullptr ? -WEFT_ERANGE : -WEFT_ENOMEM, bytes);
+        operation.story = "the block's segment cannot be mapped";
+        return;
     }
     // A range that is not of whole chunks has no checksum of its own.
     bool whole = op.start % kWholeChunks == 0 &&

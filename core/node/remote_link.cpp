@@ -24,6 +24,7 @@ namespace {
 
 constexpr auto kReconnectFirst = 20 * kj::MILLISECONDS;
 constexpr auto kReconnectMost = 500 * kj::MILLISECONDS;
+constexpr uint64_t kCloseMost = fabric::kSecond;  // that a node which is stopped holds up a close
 
 class FileServer final : public rpc::File::Server {
   public:
@@ -35,6 +36,13 @@ class FileServer final : public rpc::File::Server {
 };
 
 Failure failure_of(rpc::Failure::Reader in) { return {in.getCode(), in.getMessage().cStr()}; }
+
+/** A failure as an exception, for `live` to take apart again. */
+void throw_failure(const Failure& failure) {
+    std::string text = failure.message + '\x1f' + std::to_string(failure.code);
+    kj::throwFatalException(
+        kj::Exception(kj::Exception::Type::FAILED, __FILE__, __LINE__, kj::str(text.c_str())));
+}
 
 kj::Promise<fabric::Descriptor> descriptor_of(rpc::File::Client file) {
     kj::Maybe<int> fd = co_await file.getFd();
@@ -76,6 +84,7 @@ class RemoteLink final : public Link {
         pidfd_ = fabric::Descriptor(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
     }
     ~RemoteLink() noexcept override { loop_.stop(); }
+    void stop(uint64_t deadline) override;
     Status start(uint64_t timeout_ns);
 
     Result<std::shared_ptr<Mapped>> open(const std::string& name, const std::string& options,
@@ -181,7 +190,9 @@ Status RemoteLink::start(uint64_t timeout_ns) {
                 KJ_IF_MAYBE (ended, lane_ended_) (*ended)->fulfill();
             });
         });
-    loop_.start("weft-link", [this](kj::AsyncIoContext& io) { return live(io); });
+    if (!lane_->good()) return Failure{WEFT_ENOMEM, "no descriptor left for the lane to the node"};
+    bool started = loop_.start("weft-link", [this](kj::AsyncIoContext& io) { return live(io); });
+    if (!started) return Failure{WEFT_ENOMEM, "no descriptor left for the loop of the link"};
     if (result.wait_for(std::chrono::nanoseconds(timeout_ns)) != std::future_status::ready) {
         return Failure{WEFT_ETIMEOUT, "connect=unix:" + path_ + ": no answer"};
     }
@@ -258,10 +269,7 @@ kj::Promise<void> RemoteLink::connect_once(kj::AsyncIoContext& io, Connection& c
     hello.setInstance(instance_);
     auto response = co_await request.send();
     if (response.hasFailure()) {
-        std::string text = response.getFailure().getMessage().cStr();
-        text += '\x1f' + std::to_string(response.getFailure().getCode());
-        kj::throwFatalException(
-            kj::Exception(kj::Exception::Type::FAILED, __FILE__, __LINE__, kj::str(text.c_str())));
+        throw_failure(failure_of(response.getFailure()));
     }
     if (response.getWarning().size() > 0)
         log_.write(fabric::LogLevel::info, response.getWarning().cStr());
@@ -320,7 +328,8 @@ kj::Promise<bool> RemoteLink::try_resume(OpenSpace& space) {
 kj::Promise<void> RemoteLink::open_lane() {
     auto response = co_await KJ_ASSERT_NONNULL(session_).laneRequest().send();
     fabric::Descriptor socket = co_await descriptor_of(response.getSocket());
-    KJ_REQUIRE(socket.valid(), "no descriptor left");
+    if (!socket.valid())
+        throw_failure({WEFT_ENOMEM, "connect=unix:" + path_ + ": no descriptor left"});
     lane_->attach(std::move(socket));
 }
 
@@ -439,6 +448,23 @@ kj::Promise<void> RemoteLink::need_segments(std::shared_ptr<Mapped> mapped, cons
     }
 }
 
+/** The node lets go of what the session held when it hears so, and else when the process ends. */
+void RemoteLink::stop(uint64_t deadline) {
+    deadline = std::min(deadline, fabric::boot_time() + kCloseMost);
+    Result<Nothing> closed = call<Nothing>(
+        deadline, [this](std::shared_ptr<Waiting<Nothing>> waiting) -> kj::Promise<void> {
+            KJ_IF_MAYBE (live, session_) {
+                return live->closeRequest().send().then(
+                    [waiting](auto&&) { waiting->answer(Nothing{}); });
+            }
+            waiting->answer(Nothing{});
+            return kj::READY_NOW;
+        });
+    if (!closed) log_.write(fabric::LogLevel::info, "closing: " + closed.failure().message);
+    loop_.stop();
+    lane_->stop();
+}
+
 /** The lane gave a call back, on whatever thread. */
 void RemoteLink::answered(Lane::Call&& call, Reply&& reply) {
     if (call.mapped == nullptr) return call.done(std::move(reply));
@@ -471,8 +497,15 @@ void RemoteLink::refuse(Lane::Call& call) {
 
 void RemoteLink::run(const std::shared_ptr<Mapped>& mapped, Request&& request, Done done) {
     Lane::Call call{mapped, std::move(request), std::move(done)};
-    bool sent = !mapped->gone.load(std::memory_order_acquire) && lane_->call(call);
-    if (sent) return;
+    Lane::Sent sent = Lane::Sent::no_socket;
+    if (!mapped->gone.load(std::memory_order_acquire)) sent = lane_->call(call);
+    if (sent == Lane::Sent::yes) return;
+    if (sent == Lane::Sent::too_many) {
+        Reply reply;
+        reply.status = -WEFT_EQUOTA;
+        reply.message = "the node does not answer: as many calls wait for it as may";
+        return call.done(std::move(reply));
+    }
     // On the loop's thread, since this may run inside a short call.
     auto kept = std::make_shared<Lane::Call>(std::move(call));  // shared with the refusal below
     bool posted = loop_.post([this, kept] {

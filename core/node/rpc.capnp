@@ -77,6 +77,8 @@ interface Session {
   # A socket of this session for LaneCall and LaneAnswer, framed as Cap'n Proto frames messages. A session has one: the next
   # ends the last.
   lane @3 () -> (socket :File);
+  # The process is done with it: what it held goes at once.
+  close @4 () -> ();
 }
 
 # What is asked most often and must be quick takes a lane: whoever submits writes to it and whoever waits reads from it, so

@@ -51,12 +51,15 @@ kj::Maybe<rpc::Process::Client&> SocketServer::callback_of(uint64_t instance) {
     return nullptr;
 }
 
-/** Waits for the end of the process, then gives up what it held. */
+/** Waits for the end of the process, or for its word, then gives up what it held. */
 kj::Promise<void> SocketServer::watch(kj::Own<ClientProcess> process) {
     kj::UnixEventPort::FdObserver observer(KJ_ASSERT_NONNULL(port), process->pidfd.get(),
                                            kj::UnixEventPort::FdObserver::OBSERVE_READ);
     pollfd look{process->pidfd.get(), POLLIN, 0};
-    if (poll(&look, 1, 0) == 0) co_await observer.whenBecomesReadable();
+    auto closed = kj::newPromiseAndFulfiller<void>();
+    process->closed = kj::mv(closed.fulfiller);
+    if (poll(&look, 1, 0) == 0)
+        co_await observer.whenBecomesReadable().exclusiveJoin(kj::mv(closed.promise));
     node.with([&](Cache& cache, uint64_t now) {
         cache.end_session(process->session, now);
         return 0;
@@ -134,7 +137,8 @@ Status SocketServer::listen() {
     }
     chmod(path_.c_str(), node.options().tokens.empty() ? 0600 : 0666);
     if (::listen(socket_.get(), 128) != 0) return failed("listen");
-    loop.start("weft-node", [this](kj::AsyncIoContext& io) { return accept_all(io); });
+    if (!loop.start("weft-node", [this](kj::AsyncIoContext& io) { return accept_all(io); }))
+        return Failure{WEFT_ENOMEM, "listen=unix:" + path_ + ": no descriptor left"};
     return Nothing{};
 }
 

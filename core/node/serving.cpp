@@ -246,6 +246,11 @@ class SessionServer final : public rpc::Session::Server {
         return kj::READY_NOW;
     }
 
+    kj::Promise<void> close(CloseContext) override {
+        KJ_IF_MAYBE (closed, process_->closed) (*closed)->fulfill();
+        return kj::READY_NOW;
+    }
+
     kj::Promise<void> lane(LaneContext context) override {
         int ends[2];
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0)

@@ -40,8 +40,9 @@ class ClientProcess final : public Process, public kj::Refcounted {
     uint32_t uid;
     uint32_t session = 0;
     fabric::Descriptor pidfd;
-    kj::Maybe<rpc::Process::Client> callback;  // on the loop's thread
-    kj::Maybe<kj::Own<LaneServer>> lane;       // on the loop's thread
+    kj::Maybe<rpc::Process::Client> callback;               // on the loop's thread
+    kj::Maybe<kj::Own<LaneServer>> lane;                    // on the loop's thread
+    kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> closed;  // ends the watch as death does
     std::map<uint64_t, Page> pages;
     std::map<uint64_t, bool> may_write;
 };

@@ -53,6 +53,9 @@ Store::~Store() {
     deadline_changed_.notify_all();
     if (mover_.joinable()) mover_.join();
     if (keeper_.joinable()) keeper_.join();
+    // What the link still answers finds it here.
+    if (link_ != nullptr)
+        link_->stop(fabric::boot_time() + options_.timeout_ms * fabric::kMillisecond);
     link_.reset();
     node_.reset();
 }

@@ -11,6 +11,10 @@ namespace {
 
 constexpr uint64_t kSmallestSegment = uint64_t{2} << 20;
 constexpr uint64_t kPage = 4096;
+// A bucket of 64 bytes holds 4.5 entries before the table grows, and 9 % of them overflow: 15.5
+// bytes a slot, in steps of a page.
+constexpr uint64_t kTableBytesPerSlot = 20;
+constexpr uint64_t kTableBytesAtFirst = 4 * kPage;
 
 uint64_t pages(uint64_t bytes) { return (bytes + kPage - 1) & ~(kPage - 1); }
 
@@ -52,8 +56,8 @@ Status Slots::start() {
     std::byte* base = index_.mapping.address();
     headers_ = reinterpret_cast<SlotHeader*>(base + slots_at);
     if (config_.parts > 1) checksums_ = reinterpret_cast<SharedWord*>(base + checksums_at);
-    table_ =
-        Table(base, [this](uint64_t offset, uint64_t bytes) { return reserve(offset, bytes); });
+    table_ = Table(
+        base, [this](uint64_t offset, uint64_t bytes) { return reserve_for_table(offset, bytes); });
     table_.hash_of = [this](uint32_t slot) {
         return hash_key(
             {headers_[slot].key_hi.load_relaxed(), headers_[slot].key_lo.load_relaxed()});
@@ -77,6 +81,16 @@ bool Slots::reserve(uint64_t offset, uint64_t size) {
     }
     index_bytes_ += size;
     return true;
+}
+
+/** From what was promised when the slots came: a full cache must find room for an entry too. */
+bool Slots::reserve_for_table(uint64_t offset, uint64_t size) {
+    uint64_t promised = std::min(promised_, size);
+    promised_ -= promised;
+    budget_.give(promised);
+    if (reserve(offset, size)) return true;
+    if (budget_.take(promised)) promised_ += promised;
+    return false;
 }
 
 SizeClass& Slots::size_class(uint64_t slot_bytes) {
@@ -144,12 +158,17 @@ void Slots::give_range(uint32_t first, uint32_t count) {
 bool Slots::back_headers(uint32_t end) {
     if (end <= headers_backed_) return true;
     uint64_t count = end - headers_backed_;
-    if (!reserve(offset_of(&headers_[headers_backed_]), count * sizeof(SlotHeader))) return false;
-    if (checksums_ != nullptr &&
-        !reserve(offset_of(&checksums_[uint64_t{headers_backed_} * config_.parts]),
-                 count * config_.parts * sizeof(SharedWord))) {
+    uint64_t promise = count * kTableBytesPerSlot + (headers_backed_ == 0 ? kTableBytesAtFirst : 0);
+    if (!budget_.take(promise)) return false;
+    bool backed = reserve(offset_of(&headers_[headers_backed_]), count * sizeof(SlotHeader)) &&
+                  (checksums_ == nullptr ||
+                   reserve(offset_of(&checksums_[uint64_t{headers_backed_} * config_.parts]),
+                           count * config_.parts * sizeof(SharedWord)));
+    if (!backed) {
+        budget_.give(promise);
         return false;
     }
+    promised_ += promise;
     headers_backed_ = end;
     return true;
 }
@@ -175,9 +194,11 @@ Result<Segment*> Slots::add_segment(SizeClass& of, uint64_t now) {
     uint64_t size = std::min(segment_size(of), budget_.left());
     auto count = static_cast<uint32_t>(size / of.slot_bytes);
     // Its slot headers are part of what it takes.
-    uint64_t header_bytes =
-        sizeof(SlotHeader) + (config_.parts > 1 ? config_.parts * sizeof(SharedWord) : 0);
-    while (count > 0 && count * (of.slot_bytes + header_bytes) + 2 * kPage > budget_.left()) {
+    uint64_t header_bytes = sizeof(SlotHeader) +
+                            (config_.parts > 1 ? config_.parts * sizeof(SharedWord) : 0) +
+                            kTableBytesPerSlot;
+    while (count > 0 && count * (of.slot_bytes + header_bytes) + 2 * kPage + kTableBytesAtFirst >
+                            budget_.left()) {
         count -= std::max<uint32_t>(1, count / 64);
     }
     if (count == 0 ||

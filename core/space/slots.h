@@ -111,6 +111,7 @@ class Slots {
   private:
     uint64_t offset_of(const void* in_index) const;
     bool reserve(uint64_t offset, uint64_t size);
+    bool reserve_for_table(uint64_t offset, uint64_t size);
     Result<uint32_t> take_range(uint32_t& count);
     void give_range(uint32_t first, uint32_t count);
     bool back_headers(uint32_t end);
@@ -139,6 +140,7 @@ class Slots {
     Table table_;
     uint64_t data_bytes_ = 0;
     uint64_t index_bytes_ = 0;
+    uint64_t promised_ = 0;  // of the budget, to the table for the slots that there are
 };
 
 }  // namespace weft

@@ -106,8 +106,9 @@ int32_t Writing::join(Attempt& attempt, Pending& pending, uint32_t item, Opening
     Reservation& reservation = reservations_[id];
     reservation.opening = opening.id;
     reservation.user = request.user;
-    auto behind = std::find_if(reservation.pieces.begin(), reservation.pieces.end(),
-                               [&](const Piece& other) { return other.item > item; });
+    auto behind =
+        std::upper_bound(reservation.pieces.begin(), reservation.pieces.end(), item,
+                         [](uint32_t wanted, const Piece& other) { return wanted < other.item; });
     reservation.pieces.insert(behind, {attempt.id, request.part, start, size, item});
     attempt.holders.insert(id);
     describe(attempt.slot, part.size, pending.reply.items[item]);

@@ -119,7 +119,7 @@ void Writing::queue(const PendingPtr& pending, uint32_t item, const Key& key) {
 void Writing::drain(uint64_t now) {
     while (!dirty_.empty()) {
         Key key = dirty_.front();
-        dirty_.erase(dirty_.begin());
+        dirty_.pop_front();
         auto found = waiters_.find(key);
         if (found == waiters_.end()) continue;
         std::vector<Waiter> waiters = std::move(found->second);
@@ -218,6 +218,7 @@ bool Writing::settle_publish(Pending& pending, uint32_t item, Opening& opening, 
     block.checksums = {&wanted.checksum, 1};
     if (!space_.publish(wanted.slot, block, old, now)) {
         out.status = -WEFT_EQUOTA;
+        pending.reply.message = "there is no memory for its entry in the index";
         return true;
     }
     opening.stock.remove(slot_bytes, wanted.slot);

@@ -9,6 +9,7 @@
 // let go.
 #pragma once
 #include <algorithm>
+#include <deque>
 #include <map>
 #include <set>
 
@@ -232,7 +233,7 @@ class Writing {
     std::map<Identity, uint64_t> claimed_;
     std::map<Key, std::vector<Waiter>> waiters_;
     uint64_t waiting_ = 0;  // in all of waiters_
-    std::vector<Key> dirty_;
+    std::deque<Key> dirty_;
     std::vector<PendingPtr> finished_;
 };
 

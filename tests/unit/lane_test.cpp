@@ -55,7 +55,7 @@ class Ends {
                             std::lock_guard<std::mutex> guard(lock);
                             answers[number].push_back(std::move(reply));
                         }};
-        return lane.call(call);
+        return lane.call(call) == Lane::Sent::yes;
     }
     /** Reads a call at the node's end. */
     std::pair<uint64_t, uint64_t> take() {

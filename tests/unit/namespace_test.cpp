@@ -87,6 +87,16 @@ TEST_CASE("a full namespace evicts the oldest in small batches and says so") {
     CHECK(a.sees({3, count / 2}));
 }
 
+TEST_CASE("a cache that is full takes every new block, however many there have been") {
+    for (uint64_t bytes : {uint64_t{256}, uint64_t{1000}, uint64_t{4096}}) {
+        World world(uint64_t{8} << 20);
+        World::Client& a = world.open("part_bytes=" + std::to_string(bytes));
+        for (uint64_t i = 0; i < 60000; i++)
+            REQUIRE(save(a, Key{i * 0x9e3779b97f4a7c15, i}, 0, bytes) == 0);
+        CHECK(a.opened.space->stats_now().evicted > 10000);
+    }
+}
+
 TEST_CASE("what is pinned or viewed is passed over by eviction") {
     World world(uint64_t{8} << 20);
     World::Client& a = world.open("part_bytes=65536");
