@@ -150,6 +150,12 @@ class Library(unittest.TestCase):
                     said = output(program, env={"LD_LIBRARY_PATH": str(BUILD)}, timeout=120)
                     self.assertRegex(said, r"^release: [1-9]\d+ checks")
 
+    def test_submit_and_reap_allocate_nothing_for_what_is_answered_here(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            program = build_release_program(Path(folder), "allocations")
+            said = output(program, env={"LD_LIBRARY_PATH": str(BUILD)}, timeout=120)
+            self.assertRegex(said, r"^allocations: 0 in [1-9]\d+ ops")
+
     def test_a_bare_root_directory_is_enough_to_load_it_and_proc_to_run_it(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
@@ -172,8 +178,8 @@ class Library(unittest.TestCase):
             self.assertRegex(said, r"^release: [1-9]\d+ checks")
 
 
-def build_release_program(folder: Path) -> Path:
-    program = folder / "release"
+def build_release_program(folder: Path, name: str = "release") -> Path:
+    program = folder / name
     flags = [
         "-std=c11",
         "-O2",
@@ -182,7 +188,7 @@ def build_release_program(folder: Path) -> Path:
         "-Wl,--no-as-needed",
         "-l:libweft.so.1",
     ]
-    output("clang-19", HERE / "release.c", *flags, "-o", program)
+    output("clang-19", HERE / f"{name}.c", *flags, "-o", program)
     return program
 
 

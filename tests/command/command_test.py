@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -98,6 +99,27 @@ class WithoutANode(unittest.TestCase):
         self.assertEqual(sum("ratio" in figure for figure in figures.values()), 3)
         for figure in figures.values():
             self.assertGreater(figure["value"], 0, figure)
+
+
+class Idle(unittest.TestCase):
+    def wakeups(self, pid: int) -> int:
+        """How often the threads of the process have been put on a processor."""
+        total = 0
+        for status in Path(f"/proc/{pid}/task").glob("*/status"):
+            switches = re.findall(r"^voluntary_ctxt_switches:\s*(\d+)", status.read_text(), re.M)
+            total += sum(map(int, switches))
+        return total
+
+    def test_an_idle_node_wakes_up_at_most_ten_times_a_second(self) -> None:
+        node = Node()
+        try:
+            time.sleep(1)
+            before, since = self.wakeups(node.process.pid), time.monotonic()
+            time.sleep(4)
+            seconds = time.monotonic() - since
+            self.assertLessEqual(self.wakeups(node.process.pid) - before, 10 * seconds)
+        finally:
+            self.assertEqual(node.end(), OK)
 
 
 class Blocks(unittest.TestCase):
