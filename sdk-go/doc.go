@@ -14,8 +14,9 @@
 //     gives is the cache's: it is valid until that one is released, committed or aborted, and must
 //     not be used afterwards.
 //   - Context: comes first. Its deadline is the op's timeout (without one: the store's), and its
-//     end ends the op; the error then is both the context's and Weft's. [Namespace.Match],
-//     [Namespace.View] and [Namespace.ViewList] never wait.
+//     end ends the op; the error then is both the context's and Weft's, or the context's alone
+//     where it had ended before the call. [Namespace.Match], [Namespace.View] and
+//     [Namespace.ViewList] never wait.
 //   - Errors: an [*Error] with the library's words; errors.Is with the [Code] tells which. A miss
 //     is [ErrMiss] with its [Reason]. Lists count their lead blocks: a miss ends the count and is
 //     no error.

@@ -108,7 +108,8 @@ func (n *Namespace) onKeys(
 }
 
 // Fetch is a View, of a block that is brought to this host first if need be. Options: Part, Verify,
-// Follow (Wait with Follow says then how far it is final), WaitWriter. Errors: ErrMiss.
+// Follow (read then only bytes for which Wait with Follow has returned), WaitWriter. Errors:
+// ErrMiss.
 func (n *Namespace) Fetch(ctx context.Context, key Key, options ...Option) (View, error) {
 	c, _, err := n.start(lowlevel.WEFT_OP_VIEW, 0, options)
 	if err != nil {

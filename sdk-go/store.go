@@ -65,7 +65,8 @@ func (s *Store) all() (uint32, error) {
 
 // Close ends the calls in flight (ErrClosed, ErrCanceled) and closes the store with its namespaces;
 // twice is once. While views are held it returns ErrBusy and their memory stays: release them and
-// call it again; other calls give ErrClosed already.
+// call it again; calls that may wait give ErrClosed already. It does not wait for
+// reservations, whose memory ends with the store: commit or abort them first.
 func (s *Store) Close() error {
 	s.drivers.close()
 	s.lock.Lock()
@@ -134,17 +135,17 @@ type Namespace struct {
 	PartBytes   uint64 // the largest part's; 0: parts have any size
 	BlockTokens int
 	Layers      int
-	Alignment   int // of the addresses that views and reservations give
-	Version     uint64
-	Floor       uint64 // the lowest version that may still be read
+	Alignment   int    // of the addresses that views and reservations give
+	Version     uint64 // that its calls read and write; Advance does not move it
+	Floor       uint64 // the lowest version that could be read when it was opened
 	Space       uint32 // the id that ops name
 	store       *Store
 }
 
-// Namespace opens `tenant/model`, and creates it where there is none. options: version=, parts=,
-// part_bytes= (0: any size), block_tokens=, layers=, dtype=, layout=, quota=, policy=, ttl_s=,
-// pin_s=, write_s=, writer=; what is given must agree with what is stored. Errors: ErrInvalid (the
-// words name both values), ErrDenied, ErrFenced.
+// Namespace opens `tenant/model`, and creates it where there is none. options: create=no (then
+// ErrMiss), version= (else the floor), parts=, part_bytes= (0: any size), block_tokens=, layers=,
+// dtype=, layout=, quota=, policy=, ttl_s=, pin_s=, write_s=, writer=; what is given must agree
+// with what is stored. Errors: ErrInvalid (the words name both values), ErrDenied, ErrFenced.
 func (s *Store) Namespace(name, options string) (*Namespace, error) {
 	layout, failure := &lowlevel.Layout{StructSize: lowlevel.LayoutSize}, newFailure()
 	s.lock.Lock()

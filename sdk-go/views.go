@@ -94,8 +94,9 @@ func (n *Namespace) hold(h *held) View {
 	return View{h, h.turn.Load()}
 }
 
-// View looks at a block in this host's memory. Never waits. Errors: ErrMiss, whose Reason is Far
-// where Fetch may still bring it; ErrQuota at the limit of views.
+// View looks at a block in this host's memory. Never waits. Errors: ErrMiss, whose Reason is always
+// Far, for it looks nowhere else (Fetch, Load and Find tell why); ErrFenced; ErrQuota at the limit
+// of views.
 func (n *Namespace) View(ctx context.Context, key Key, options ...Option) (View, error) {
 	var op lowlevel.Op
 	if err := ctx.Err(); err != nil {

@@ -10,7 +10,7 @@ import (
 
 // Wait returns when the block is published. With Follow: when the part's bytes from Start, Size of
 // them, are final. Options: Part, Start, Size, Follow. Errors: ErrMiss, Partial where its writer
-// gives up, else nobody writes it.
+// gives up; at once where nobody writes or claims it yet.
 func (n *Namespace) Wait(ctx context.Context, key Key, options ...Option) error {
 	c, _, err := n.start(lowlevel.WEFT_OP_WAIT, 0, options)
 	if err != nil {

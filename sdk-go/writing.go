@@ -11,9 +11,9 @@ import (
 )
 
 // Save copies a part's bytes, or those from Start, into the cache. True: this call published the
-// block; false: it was there already, or other parts lack. Options: Part, Start, TTL, Replace,
-// WaitWriter, ReuseSoon... Errors: ErrHeld (it is being written), ErrRange (larger than the part),
-// ErrFenced, ErrQuota.
+// block; false: it was there already, or other parts, or other bytes of this one, lack. Options:
+// Part, Start, TTL, Replace, WaitWriter, ReuseSoon... Errors: ErrHeld (it is being written),
+// ErrRange (larger than the part), ErrFenced, ErrQuota.
 func (n *Namespace) Save(
 	ctx context.Context, key Key, data []byte, options ...Option,
 ) (bool, error) {
@@ -39,7 +39,8 @@ func (n *Namespace) SaveList(
 	return n.moveList(ctx, lowlevel.WEFT_OP_SAVE, "save", keys, data, options)
 }
 
-// Rows cuts memory into count equal rows, as lists take it.
+// Rows cuts memory into count equal rows, as lists take it; bytes that do not fill them are left
+// out.
 func Rows(memory []byte, count int) [][]byte {
 	rows := make([][]byte, count)
 	for at := range rows {
