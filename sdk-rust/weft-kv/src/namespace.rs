@@ -30,7 +30,9 @@ impl Drop for Space {
 /// An open namespace. Cheap to clone. Threads: any.
 ///
 /// [`match_`](Self::match_), [`view`](Self::view) and [`view_list`](Self::view_list) only look, in
-/// this host's memory, and never wait. What gives a [`Call`] may wait: `.run()` it or `.await` it.
+/// this host's memory, and never wait. They miss while the node is gone, and are
+/// [`Error::Fenced`](crate::Error::Fenced) below the floor. What gives a [`Call`] may wait:
+/// `.run()` it or `.await` it.
 #[derive(Clone)]
 pub struct Namespace {
     space: Arc<Space>,
@@ -120,7 +122,7 @@ impl Namespace {
     }
 
     /// A block of this host's memory, part 0, read in place; None: then [`fetch`](Self::fetch) may
-    /// still bring it.
+    /// still bring it. It borrows this namespace; [`View::into_owned`] lets it outlive it.
     pub fn view(&self, key: impl Into<Key>) -> Result<Option<View<'_>>> {
         self.view_part(key, 0)
     }
@@ -187,7 +189,8 @@ impl Namespace {
         call
     }
 
-    /// The same into `out`, at most its length: how many bytes were loaded.
+    /// The same into `out`: how many bytes were loaded. Of a part longer than `out` those that fit,
+    /// without an error.
     pub fn load_into<'a>(&self, key: impl Into<Key>, out: &'a mut [u8]) -> Call<'a, Option<usize>> {
         let call = self.call("load", sys::WEFT_OP_LOAD, |call, event| {
             Ok(Some(call.check(event, MISS)?.then_some(event.value as usize)))
@@ -196,7 +199,8 @@ impl Namespace {
     }
 
     /// Copies parts of a chain, each to its row of `out`, which has as many equal rows; how many
-    /// lead blocks were loaded. Takes what [`load`](Self::load) takes.
+    /// lead blocks were loaded. Of a part longer than its row the bytes that fit, without an error.
+    /// Takes what [`load`](Self::load) takes.
     pub fn load_list<'a>(&self, keys: impl Keys, out: &'a mut [u8]) -> Call<'a, usize> {
         let items = keys.items();
         let row = if items.is_empty() { 0 } else { out.len() / items.len() };
@@ -268,7 +272,9 @@ impl Namespace {
     // Writing.
 
     /// Copies a part's bytes, or those from `start`, into the cache. True: this published the
-    /// block; false: it was there already, or other parts lack. Takes `part`, `start`, `ttl_s`,
+    /// block; false: it was there already, or parts or bytes lack. Where `part_bytes` of the
+    /// namespace is more than `data`, the block is a miss until `start` has brought the rest;
+    /// [`drop_unfinished`](Self::drop_unfinished) gives it up. Takes `part`, `start`, `ttl_s`,
     /// `replace`, `wait_writer`, `reuse`. Errors: `Held` (it is being written), `Range` (larger
     /// than the part).
     pub fn save<'a>(&self, key: impl Into<Key>, data: impl Into<Cow<'a, [u8]>>) -> Call<'a, bool> {
@@ -282,7 +288,8 @@ impl Namespace {
     }
 
     /// Saves a chain's parts; how many lead blocks are done, those that were there already among
-    /// them. Takes what [`save`](Self::save) takes, and `unchained`.
+    /// them. Rows shorter than `part_bytes` count too, and publish nothing, as in
+    /// [`save`](Self::save). Takes what that takes, and `unchained`.
     pub fn save_list<'a>(&self, keys: impl Keys, rows: impl Into<Rows<'a>>) -> Call<'a, usize> {
         let (items, rows) = (keys.items(), rows.into().0);
         let places = match &rows[..] {
