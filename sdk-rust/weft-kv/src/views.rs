@@ -189,7 +189,8 @@ impl Index<usize> for Views<'_> {
 }
 
 /// A part that is still being written, followed: [`until`](Self::until) waits,
-/// [`bytes`](Self::bytes) are what is final.
+/// [`bytes`](Self::bytes) are what is final. What was read counts once
+/// [`wait`](crate::Namespace::wait) says that the block is published.
 pub struct Following {
     view: View<'static>,
     key: Key,
@@ -234,7 +235,8 @@ impl Following {
         call
     }
 
-    /// The bytes from the part's begin that are known to be final.
+    /// The bytes from the part's begin that are known to be final, by [`until`](Self::until): none
+    /// before the first.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: the view is held; the library has said that these are final (the watermark's
