@@ -103,13 +103,35 @@ func miss(reason uint32) error {
 	return &Error{ErrMiss, Reason(reason), "a miss: " + Reason(reason).String()}
 }
 
+// plain are the words of codes that come without any.
+var plain = map[Code]string{
+	ErrFenced: "the namespace has advanced beyond this version: open it anew",
+	ErrClosed: "it is closed",
+	ErrForked: "the store was opened before a fork, in the parent",
+	ErrQuota:  "a limit is reached",
+	ErrPeer:   "the node cannot be reached",
+}
+
 // failed makes the error of a negated code that a call returned, with the words it gave, if any.
 func failed(returned int32, words string) error {
 	code := Code(-returned)
 	if words == "" {
 		words = code.Error()
+		if said, ok := plain[code]; ok {
+			words += ": " + said
+		}
 	}
 	return &Error{Code: code, Words: words}
+}
+
+// failed is the same of a call on n; what is closed the library no longer knows.
+func (n *Namespace) failed(returned int32) error {
+	if Code(-returned) == ErrInvalid && n.isClosed() {
+		return &Error{Code: ErrClosed, Words: "namespace " + n.Name + " is closed"}
+	}
+	err := failed(returned, "").(*Error)
+	err.Words = "namespace " + n.Name + ": " + err.Words
+	return err
 }
 
 // newFailure is what calls of the ABI write their words into.

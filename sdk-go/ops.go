@@ -81,6 +81,9 @@ func (n *Namespace) check(
 	if code <= 0 {
 		return nil
 	}
+	if code == ErrInvalid && n.isClosed() {
+		return n.failed(event.Status)
+	}
 	for _, answer := range answers {
 		if code == answer {
 			return nil

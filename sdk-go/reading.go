@@ -18,7 +18,7 @@ func (n *Namespace) Match(ctx context.Context, keys []Key) (int, error) {
 	}
 	count := lowlevel.Match(n.store.handle, n.Space, itemsOf(keys))
 	if count < 0 {
-		return 0, failed(count, "")
+		return 0, n.failed(count)
 	}
 	return int(count), nil
 }

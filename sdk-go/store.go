@@ -173,6 +173,12 @@ func (n *Namespace) Explain(key Key) (json.RawMessage, error) {
 	return n.Query("explain key=" + key.String())
 }
 
+func (n *Namespace) isClosed() bool {
+	n.store.lock.Lock()
+	defer n.store.lock.Unlock()
+	return !n.store.spaces[n.Space]
+}
+
 // Close closes it; twice is once. Errors: ErrBusy while views are held or calls are in flight.
 func (n *Namespace) Close() error {
 	n.store.lock.Lock()

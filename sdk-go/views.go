@@ -112,20 +112,20 @@ func (n *Namespace) View(ctx context.Context, key Key, options ...Option) (View,
 	place := uintptr(unsafe.Pointer(&h.look)) // on the heap, which does not move
 	lowlevel.View_one(n.store.handle, n.Space, uint32(op.Part), place)
 	if h.look.Viewed != 1 {
-		return View{}, h.refused()
+		return View{}, h.refused(n)
 	}
 	return n.hold(h), nil
 }
 
 // refused is why h holds nothing; h goes back.
-func (h *held) refused() error {
+func (h *held) refused(n *Namespace) error {
 	look := h.look
 	helds.Put(h)
 	switch {
 	case look.Viewed < 0:
-		return failed(look.Viewed, "")
+		return n.failed(look.Viewed)
 	case look.Status < 0 && Code(-look.Status) != ErrMiss:
-		return failed(look.Status, "")
+		return n.failed(look.Status)
 	}
 	return miss(look.Size)
 }
@@ -185,7 +185,7 @@ func (n *Namespace) ViewList(ctx context.Context, keys []Key, options ...Option)
 	items, handle := itemsOf(keys), new(uint64)
 	count := lowlevel.View(n.store.handle, n.Space, uint32(op.Part), items, handle)
 	if count < 0 {
-		return nil, failed(count, "")
+		return nil, n.failed(count)
 	}
 	return n.holdAll(items[:count], *handle), nil
 }

@@ -148,7 +148,7 @@ func (r *Reservation) Final(ctx context.Context, size int) error {
 	return err
 }
 
-// Commit publishes the parts. True: this published the last of the blocks; false: other parts lack,
+// Commit publishes the parts; with a ctx that has ended it does nothing. True: this published the last of the blocks; false: other parts lack,
 // or nothing was open. Options: TTL, ReuseSoon...
 func (r *Reservation) Commit(ctx context.Context, options ...Option) (bool, error) {
 	event, err := r.finish(ctx, lowlevel.WEFT_OP_COMMIT, "commit", options)
@@ -156,15 +156,19 @@ func (r *Reservation) Commit(ctx context.Context, options ...Option) (bool, erro
 }
 
 // Abort drops what was written and gives the keys free. After Commit or Abort it does nothing, so
-// that it can be deferred.
+// that it can be deferred. A ctx that has ended does not keep it from aborting: else the memory
+// would be lost.
 func (r *Reservation) Abort(ctx context.Context) error {
-	_, err := r.finish(ctx, lowlevel.WEFT_OP_ABORT, "abort", nil)
+	_, err := r.finish(context.WithoutCancel(ctx), lowlevel.WEFT_OP_ABORT, "abort", nil)
 	return err
 }
 
 func (r *Reservation) finish(
 	ctx context.Context, kind int, what string, options []Option,
 ) (lowlevel.Event, error) {
+	if err := ctx.Err(); err != nil {
+		return lowlevel.Event{}, err // nothing was done: the reservation is as it was
+	}
 	r.lock.Lock()
 	handle := r.handle
 	r.handle, r.items = 0, nil
