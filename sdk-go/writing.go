@@ -148,8 +148,8 @@ func (r *Reservation) Final(ctx context.Context, size int) error {
 	return err
 }
 
-// Commit publishes the parts; with a ctx that has ended it does nothing. True: this published the last of the blocks; false: other parts lack,
-// or nothing was open. Options: TTL, ReuseSoon...
+// Commit publishes the parts; with a ctx that has ended it does nothing. True: this published the
+// last of the blocks; false: other parts lack, or nothing was open. Options: TTL, ReuseSoon...
 func (r *Reservation) Commit(ctx context.Context, options ...Option) (bool, error) {
 	event, err := r.finish(ctx, lowlevel.WEFT_OP_COMMIT, "commit", options)
 	return err == nil && event.Detail == 1, err

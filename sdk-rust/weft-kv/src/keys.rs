@@ -83,6 +83,10 @@ impl From<&str> for Key {
 }
 
 /// One key or many: what calls on lists take.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is neither a key nor a slice of keys",
+    note = "one key is a `Key`, a `&str` or a `u128`; many are `&[Key]`, `&[Key; N]` or `&Vec<Key>`"
+)]
 pub trait Keys {
     /// Items for the ABI, of these keys in their order.
     fn items(self) -> Vec<sys::weft_item>;
@@ -106,6 +110,7 @@ impl Keys for &Vec<Key> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<K: Into<Key>> Keys for K {
     fn items(self) -> Vec<sys::weft_item> {
         vec![self.into().item()]
