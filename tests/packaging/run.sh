@@ -40,6 +40,7 @@ in_root() {
         mount -t proc proc "$root/proc"
         mount -t tmpfs tmpfs "$root/tmp"
         cp -r "$work/in/." "$root/tmp"
+        mkdir -p "$root$tree" # where the tree lies in /tmp, it is hidden already
         mount -t tmpfs tmpfs "$root$tree"
         find "$work/over/upper" | sed "s#^$work/over/upper##" | sort >"$work/before"
         status=0
