@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The gateway in Go: layout, vet, staticcheck, its tests under the race detector (against a real node, with engines that are
-# processes), and each fuzzer with 20,000 inputs. WEFT_BUILD is the build to test. Go comes from cmake/go.sh, modules and staticcheck
+# processes), and each fuzzer with 5,000 inputs. WEFT_BUILD is the build to test. Go comes from cmake/go.sh, modules and staticcheck
 # (pinned in ../go/tools/go.mod) from the Go module proxy.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
@@ -30,7 +30,7 @@ check "gateway and parrot are built" go build -race -o "$work/" . ./parrot
 export GATEWAY=$work/gateway PARROT=$work/parrot
 run_tests
 for fuzzer in FuzzTheDirectWay FuzzCutter; do
-    check "$fuzzer, 20,000 inputs" go test -run '^$' -fuzz "^$fuzzer\$" -fuzztime=20000x -parallel 2 .
+    check "$fuzzer, 5,000 inputs" go test -run '^$' -fuzz "^$fuzzer\$" -fuzztime=5000x -parallel 2 .
 done
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]
