@@ -42,12 +42,11 @@ in_root() {
         cp -r "$work/in/." "$root/tmp"
         mkdir -p "$root$tree" # where the tree lies in /tmp, it is hidden already
         mount -t tmpfs tmpfs "$root$tree"
-        find "$work/over/upper" | sed "s#^$work/over/upper##" | sort >"$work/before"
         status=0
         chroot "$root" env -u LD_LIBRARY_PATH -u PKG_CONFIG_PATH TMPDIR=/tmp GO="$go" bash /tmp/inside.sh || status=1
         # What is left of the packages in the root, whatever else the tools wrote there.
-        find "$work/over/upper" -not -type c -path "*weft*" -not -path "*/go/*" -not -path "*/.cargo/*" \
-            -not -path "*/.cache/*" | sed "s#^$work/over/upper##" >"$work/left"
+        (cd "$work/over/upper" && find . -not -type c -path "*weft*" -not -path "*/go/*" -not -path "*/.cargo/*" \
+            -not -path "*/.cache/*") >"$work/left"
         exit $status
     ' in_root "$work" "$tree" "$go" | tee "$work/inside"
 }
