@@ -79,13 +79,15 @@ type lookup struct {
 	Prompt words `json:"prompt"`
 }
 
+const spaces = " \t\r\n" // JSON's
+
 // plain reads the usual body, {"prompt": "..."} without a backslash, and tells whether it is one.
 // encoding/json looks at every byte twice, which is a quarter of a look-up.
 func (q *lookup) plain(body []byte) bool {
-	rest, found := bytes.CutPrefix(bytes.TrimSpace(body), []byte(`{"prompt":`))
+	rest, found := bytes.CutPrefix(bytes.Trim(body, spaces), []byte(`{"prompt":`))
 	rest, quoted := bytes.CutPrefix(bytes.TrimLeft(rest, " "), []byte{'"'})
 	text, end, _ := bytes.Cut(rest, []byte{'"'})
-	if !found || !quoted || string(bytes.TrimSpace(end)) != "}" || !utf8.Valid(text) {
+	if !found || !quoted || string(bytes.Trim(end, spaces)) != "}" || !utf8.Valid(text) {
 		return false
 	}
 	for _, value := range text {
