@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # What takes hours, for nights and before a release:
 #   tests/long.sh [HOURS]     4 where none is said
-# First all of tests/run.sh, then clang-tidy. Then each rule of the protocols is dropped once, which its tests must notice, the
-# gateway's readers are fuzzed, and every expectation of the conformance list is turned into its contrary, which each language must notice; the whole benchmark
-# runs; and until the time is over real processes are killed and stopped under load, in the release, the asan and the tsan build
-# by turns. The first that fails ends the run with status 1 and its log.
+# First all of tests/run.sh, then clang-tidy. Then each rule of the protocols is dropped once, which its tests must notice; the
+# gateway's readers are fuzzed; every expectation of the conformance list is turned into its contrary, which each language must
+# notice; the whole benchmark runs; and until the time is over real processes are killed and stopped under load, in the release,
+# the asan and the tsan build by turns. The first that fails ends the run with status 1 and its log.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 hours=${1:-4}
