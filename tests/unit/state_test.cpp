@@ -2,28 +2,16 @@
 #include "core/node/state.h"
 
 #include <doctest/doctest.h>
-#include <stdlib.h>
 #include <unistd.h>
 
-#include <filesystem>
 #include <fstream>
 
 #include "capi/weft.h"
+#include "tests/unit/folder.h"
 
 using namespace weft;
 
 namespace {
-
-class Folder {
-  public:
-    Folder() {
-        char name[] = "/tmp/weft-unit-XXXXXX";
-        REQUIRE(mkdtemp(name) != nullptr);
-        path = name;
-    }
-    ~Folder() { std::filesystem::remove_all(path); }
-    std::string path;
-};
 
 void write_file(const std::string& path, const std::string& text) {
     std::ofstream(path, std::ios::trunc) << text;
