@@ -1,0 +1,241 @@
+"""A worker's half: carries out each step's loads and saves on this rank's pages.
+
+Invariants
+- A save reads blocks that are full and final: it begins after the forward pass that filled them.
+  Before a step that may write to such blocks (Step.fence), and before blocks of an ended request
+  are given back, all saves have ended.
+- Every load that was asked for is reported as received, also a failed one; a request of several KV
+  groups that failed is named by its id, one of a single group by its blocks.
+- Nothing waits for the node but a fence, the layers of a synchronous load, and an empty step, which
+  has nothing else to do (IDLE_MS).
+- A failure of Weft is a failed load or a save that is not there; never an exception into vLLM."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from .. import lowlevel as low
+from ..errors import Error, failure
+from .groups import Shape, UnsupportedError
+from .link import Link
+from .meta import Handshake, Report, Step, Transfer
+from .pool import TIMEOUT_MS, Pool, Work
+from .stats import WeftStats
+
+if TYPE_CHECKING:
+    from logging import Logger
+
+    import torch
+
+IDLE_MS = 2  # an empty step sleeps so long for its loads, instead of spinning
+
+
+class WorkerHalf:
+    """Threads: the worker's."""
+
+    def __init__(self, shape: Shape, link: Link, rank: int, blocks: int, logger: Logger) -> None:
+        self._shape, self._link, self._blocks, self._log = shape, link, blocks, logger
+        self._part, replica = divmod(rank, shape.replicas)
+        self._saves = replica == 0  # the other replicas hold the same bytes
+        self._pool: Pool | None = None
+        self.aside: str | None = None
+        self._loading: dict[str, Work | None] = {}
+        self._sync: list[Work] = []
+        self._saving: dict[int, list[Work]] = {}
+        self._closing: set[str] = set()
+        self._received: set[str] = set()
+        self._failed: set[str] = set()
+        self._invalid: set[int] = set()
+        self._report = Report()
+        self._step: Step | None = None
+        self.stats = WeftStats()
+
+    def register(self, tensors: dict[str, torch.Tensor]) -> None:
+        """The KV caches by layer; where they don't fit, this rank steps aside."""
+        try:
+            self._pool = Pool(self._shape, tensors, self._blocks, self._part)
+        except UnsupportedError as why:
+            self.aside = str(why)
+            self._log.warning("Weft steps aside, vLLM runs without it: %s", why)
+
+    def handshake(self) -> Handshake:
+        """What the scheduler's half must know of this rank."""
+        return Handshake(self.aside or self._link.aside)
+
+    # A step, in vLLM's order.
+
+    def before(self, step: Step) -> None:
+        """Before anything of this step: what it may overwrite has been saved."""
+        self._step = step
+        if step.target is not None:
+            self._link.at(step.target)
+        if step.fence and self._saving:
+            self.stats.add("fences")
+            self._wait(lambda: not self._saving)
+        for name in step.dropped:
+            work = self._loading.get(name)
+            if work is not None and self._pool is not None:
+                self._pool.cancel(work)
+
+    def load(self, step: Step) -> None:
+        """Starts the step's loads."""
+        for transfer in step.loads:
+            work = self._begin(step, transfer, saving=False)
+            if step.sync:
+                if work is None:
+                    self._lose(transfer, set(_ids(transfer)), received=False)
+                else:
+                    self._sync.append(work)
+            elif work is None:
+                self._lose(transfer, set(_ids(transfer)), received=True)
+            else:
+                self._loading[transfer.request] = work
+
+    def wait_for_layer(self, layer: str) -> None:
+        """Until the layer's bytes of this step's synchronous loads are there."""
+        pool = self._pool
+        if self._sync and pool is not None:
+            self._wait(lambda: not pool.layer_pending(layer, self._sync))
+
+    def save(self, step: Step) -> None:
+        """Starts the step's saves. The synchronous loads have ended by now."""
+        if self._sync:
+            self._wait(lambda: not any(work.left for work in self._sync))
+            self._sync = []
+        if not step.saves:
+            return
+        works = []
+        if self._saves:
+            for transfer in step.saves:
+                work = self._begin(step, transfer, saving=True)
+                if work is None:
+                    self.stats.add("failed_saves")
+                else:
+                    works.append(work)
+        if works:
+            self._saving[step.number] = works
+        else:
+            self._report.saved[step.number] += 1
+
+    def results(self, step: Step) -> tuple[set[str], set[str], set[str]]:
+        """Requests whose blocks are saved (of those closing), received, and failed of these."""
+        self._closing.update(step.closing)
+        self._reap(IDLE_MS if step.idle and self._loading else 0)
+        busy = {work.transfer.request for works in self._saving.values() for work in works}
+        sent = self._closing - busy
+        self._closing -= sent
+        received, self._received = self._received, set()
+        failed = self._failed & received
+        self._failed -= failed
+        return sent, received, failed
+
+    def invalid(self) -> set[int]:
+        """Blocks that did not come, of models with one KV group."""
+        invalid, self._invalid = self._invalid, set()
+        return invalid
+
+    def report(self) -> Report | None:
+        """For the scheduler's half; None where there is nothing to say."""
+        if not self._report.saved and not self._report.failed:
+            return None
+        report, self._report = self._report, Report()
+        return report
+
+    # Under way.
+
+    def _begin(self, step: Step, transfer: Transfer, *, saving: bool) -> Work | None:
+        opened = self._link.opened
+        if self._pool is None or opened is None or opened.target != step.target:
+            return None
+        try:
+            return self._pool.begin(opened, transfer, saving)
+        except Error as error:
+            self._link.failed(error)
+            return None
+
+    def _wait(self, ended: Any) -> None:
+        """Reaps until `ended()`; the ops' own timeouts bound it."""
+        end = time.monotonic() + TIMEOUT_MS / 1000 * 3
+        while not ended() and time.monotonic() < end:
+            self._reap(20)
+
+    def _reap(self, timeout_ms: int) -> None:
+        if self._pool is None:
+            return
+        try:
+            works = self._pool.reap(timeout_ms)
+        except Error as error:
+            self._link.failed(error)
+            return
+        for work in works:
+            if work.saving:
+                self._saved(work)
+            else:
+                self._loaded(work)
+
+    def _count(self, work: Work, kind: str, done: str) -> None:
+        assert self._pool is not None
+        blocks = bytes_ = 0
+        for one, count in zip(work.transfer.blocks, work.done, strict=True):
+            count = max(0, count - one.parent)
+            blocks += count
+            bytes_ += count * self._pool.block_bytes[one.group]
+        self.stats.add(f"{kind}s")
+        self.stats.add(f"{kind}_seconds", time.monotonic() - work.begun)
+        self.stats.add(f"{done}_blocks", blocks)
+        self.stats.add(f"{done}_bytes", bytes_)
+        if work.error:
+            self._link.failed(failure(work.error, ""))
+        else:
+            self._link.worked()
+
+    def _saved(self, work: Work) -> None:
+        opened = self._link.opened
+        if work.error == low.WEFT_EHELD and not work.retried and opened is not None:
+            assert self._pool is not None
+            try:
+                self._pool.again(opened, work)
+                return
+            except Error as error:
+                self._link.failed(error)
+        self._count(work, "save", "saved")
+        if not work.whole:
+            self.stats.add("failed_saves")
+        for number, works in list(self._saving.items()):
+            if work in works:
+                works.remove(work)
+                if not works:
+                    del self._saving[number]
+                    self._report.saved[number] += 1
+
+    def _loaded(self, work: Work) -> None:
+        self._count(work, "load", "loaded")
+        transfer, sync = work.transfer, work in self._sync
+        self._loading.pop(transfer.request, None)
+        if not work.whole:
+            self._lose(transfer, work.undone(), received=not sync)
+        elif not sync:
+            self._received.add(transfer.request)
+
+    def _lose(self, transfer: Transfer, blocks: set[int], *, received: bool) -> None:
+        """A load failed: vLLM computes these blocks."""
+        self.stats.add("failed_loads")
+        self._report.failed.add(transfer.request)
+        if len(self._shape.groups) == 1:
+            self._invalid |= blocks
+        else:
+            self._failed.add(transfer.request)
+        if received:
+            self._received.add(transfer.request)
+
+    def close(self) -> None:
+        """Lets saves end, then closes."""
+        self._wait(lambda: not self._saving)
+        if self._pool is not None:
+            self._pool.close()
+        self._link.close()
+
+
+def _ids(transfer: Transfer) -> list[int]:
+    return [int(at) for blocks in transfer.blocks for at in blocks.items["offset"]]
