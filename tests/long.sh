@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # What takes hours, for nights and before a release:
 #   tests/long.sh [HOURS]     4 where none is said
-# First all of tests/run.sh, then clang-tidy, and whether all of it parses for aarch64. Then each rule of the protocols is dropped
-# once, which its tests must notice; the gateway's readers are fuzzed; every expectation of the conformance list is turned into its
-# contrary, which each language must notice; the whole benchmark runs; and until the time is over real processes are killed and
-# stopped under load, in the release, the asan and the tsan build by turns. The first that fails ends the run with status 1 and
-# its log.
+# First all of tests/run.sh, then clang-tidy, whether all of it parses for aarch64, and the service under a real systemd. Then
+# each rule of the protocols is dropped once, which its tests must notice; the gateway's readers are fuzzed; every expectation
+# of the conformance list is turned into its contrary, which each language must notice; the whole benchmark runs; and until the
+# time is over real processes are killed and stopped under load, in the release, the asan and the tsan build by turns. The first
+# that fails ends the run with status 1 and its log.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 hours=${1:-4}
@@ -33,6 +33,7 @@ tests/run.sh || exit 1
 export PATH=$PWD/build/venv/bin:$PATH
 run lint tests/tidy/lint.sh
 run aarch64 tests/tidy/aarch64.sh
+run service tests/packaging/service.sh
 run planted python3 tests/planted/run.py
 run fuzz env WEFT_FUZZ=200000 tests/gateway/run.sh
 run flip-all tests/conformance/run.sh --flip all
