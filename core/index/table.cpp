@@ -2,6 +2,9 @@
 // right column.
 #include "core/index/table.h"
 
+#include <algorithm>
+#include <iterator>
+
 namespace weft {
 namespace {
 
@@ -126,6 +129,31 @@ void Table::remove(uint64_t hash, uint32_t slot) {
     if (word == nullptr) return;
     word->store_relaxed(0);
     entries_--;
+    close_up(*bucket, *word);
+}
+
+/** Fills the place that became free from the chain's last bucket, and lets that go when it is
+ * empty: a chain has no more buckets than its entries need, or churn would use them all up. */
+void Table::close_up(Bucket& bucket, SharedWord& free) {
+    Bucket* last = &bucket;
+    Bucket* before = nullptr;
+    for (Bucket* part = next(*last); part != nullptr; part = next(*part)) {
+        before = last;
+        last = part;
+    }
+    if (before == nullptr) return;
+    auto used = [](const SharedWord& word) { return word.load_relaxed() != 0; };
+    SharedWord* moved = std::find_if(std::begin(last->entries), std::end(last->entries), used);
+    if (moved != std::end(last->entries)) {
+        free.store_relaxed(moved->load_relaxed());
+        moved->store_relaxed(0);
+    }
+    if (std::any_of(std::begin(last->entries), std::end(last->entries), used)) return;
+    uint64_t link = before->link.load_relaxed();
+    auto index = static_cast<uint32_t>(link >> 32);
+    before->link.store_relaxed(static_cast<uint32_t>(link));
+    last->link.store_relaxed(0);
+    overflow_free_.push_back(index);
 }
 
 /** One bucket more: the entries of its other half are dealt out anew. */

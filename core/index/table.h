@@ -62,6 +62,7 @@ class Table {
         bucket.entries[entry].store_relaxed(value);
     }
     bool place(Bucket* bucket, uint64_t entry);
+    void close_up(Bucket& bucket, SharedWord& free);
     SharedWord* locate(Bucket* bucket, uint32_t slot) const;
 
     IndexHeader* header_ = nullptr;

@@ -19,13 +19,12 @@ void put_items(const std::vector<ReplyItem>& items, capnp::List<rpc::ReplyItem>:
     }
 }
 
-std::vector<ReplyItem> get_items(capnp::List<rpc::ReplyItem>::Reader in) {
-    std::vector<ReplyItem> items;
-    items.reserve(in.size());
+void get_items(capnp::List<rpc::ReplyItem>::Reader in, std::vector<ReplyItem>& out) {
+    out.clear();
+    out.reserve(in.size());
     for (auto item : in)
-        items.push_back(
+        out.push_back(
             {item.getStatus(), item.getSlot(), item.getGen(), item.getValue(), item.getPlace()});
-    return items;
 }
 
 }  // namespace
@@ -94,8 +93,8 @@ void from_rpc(rpc::Reply::Reader in, Reply& out) {
     out.value = in.getValue();
     out.handle = in.getHandle();
     out.message = in.getMessage().cStr();
-    out.items = get_items(in.getItems());
-    out.stock = get_items(in.getStock());
+    get_items(in.getItems(), out.items);
+    get_items(in.getStock(), out.stock);
 }
 
 }  // namespace weft

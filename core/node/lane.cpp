@@ -18,18 +18,56 @@
 namespace weft {
 namespace {
 
-constexpr size_t kUnderWayMax = 65536;           // calls
-constexpr size_t kUnsentMax = size_t{64} << 20;  // bytes
-constexpr size_t kRoomWords = 8192;              // 64 KiB; grown for a message that is larger
+constexpr uint32_t kPlaceBits = 16;
+constexpr size_t kUnderWayMax = size_t{1} << kPlaceBits;  // calls
+constexpr size_t kUnsentMax = size_t{64} << 20;           // bytes
+constexpr size_t kRoomWords = 8192;  // 64 KiB; grown for a message that is larger
 
-kj::Array<capnp::word> message_of(uint64_t id, uint64_t opening, const Request& request) {
-    capnp::MallocMessageBuilder message;
-    auto call = message.initRoot<rpc::LaneCall>();
-    call.setId(id);
-    call.setOpening(opening);
-    to_rpc(request, call.initRequest());
-    return capnp::messageToFlatArray(message);
-}
+// Words of a message: its head and the call with a parent, and each item. Too few would only cost
+// an allocation.
+constexpr size_t kCallWords = 32;
+constexpr size_t kItemWords = 6;
+
+/** A call as it goes over the socket, in the room of its request: the head of one segment, and the
+ * segment. */
+class CallMessage {
+  public:
+    CallMessage(Request& request, uint64_t opening)
+        : room_(request.room), words_(kCallWords + kItemWords * request.items.size()) {
+        if (room_.size() < words_) room_.resize(words_);
+        builder_.emplace(kj::arrayPtr(segment(), room_.size() - 1));
+        call_ = builder_->initRoot<rpc::LaneCall>();
+        call_.setOpening(opening);
+        to_rpc(request, call_.initRequest());
+    }
+    ~CallMessage() {
+        builder_.reset();  // leaves zeros
+        room_[0] = 0;
+    }
+    CallMessage(const CallMessage&) = delete;
+    CallMessage& operator=(const CallMessage&) = delete;
+
+    kj::ArrayPtr<const kj::byte> bytes(uint64_t id) {
+        call_.setId(id);
+        auto segments = builder_->getSegmentsForOutput();
+        if (segments.size() > 1) {
+            flat_ = capnp::messageToFlatArray(segments);
+            return flat_.asBytes();
+        }
+        room_[0] = uint64_t{segments[0].size()} << 32;
+        return kj::arrayPtr(reinterpret_cast<const capnp::word*>(room_.data()),
+                            segments[0].size() + 1)
+            .asBytes();
+    }
+
+  private:
+    capnp::word* segment() { return reinterpret_cast<capnp::word*>(room_.data() + 1); }
+    std::vector<uint64_t>& room_;
+    size_t words_;
+    std::optional<capnp::MallocMessageBuilder> builder_;
+    rpc::LaneCall::Builder call_{nullptr};
+    kj::Array<capnp::word> flat_;
+};
 
 }  // namespace
 
@@ -84,7 +122,7 @@ void Lane::detach() {
 }
 
 void Lane::lose(const Socket& socket) {
-    std::unordered_map<uint64_t, Call> lost;
+    std::vector<UnderWay> lost;
     {
         std::lock_guard<std::mutex> guard(lock_);
         if (socket_ != socket) return;
@@ -95,8 +133,10 @@ void Lane::lose(const Socket& socket) {
         unsent_ = std::vector<std::byte>();
         unsent_at_ = 0;
         lost.swap(under_way_);
+        free_.clear();
     }
     for (auto& [id, call] : lost) {
+        if (id == 0) continue;
         Reply reply;
         reply.status = -WEFT_EPEER;
         answer_(std::move(call), std::move(reply));
@@ -108,16 +148,22 @@ Lane::Sent Lane::call(Call& call) {
     std::unique_lock<std::mutex> guard(lock_);
     if (socket_ == nullptr) return Sent::no_socket;
     // A node that is stopped reads nothing: what waits for it has an end.
-    if (under_way_.size() >= kUnderWayMax || unsent_.size() - unsent_at_ > kUnsentMax)
-        return Sent::too_many;
-    uint64_t id = next_++;
+    bool full = free_.empty() && under_way_.size() >= kUnderWayMax;
+    if (full || unsent_.size() - unsent_at_ > kUnsentMax) return Sent::too_many;
     guard.unlock();
-    kj::Array<capnp::word> message =
-        message_of(id, call.mapped == nullptr ? 0 : call.mapped->opening(), call.request);
-    auto bytes = message.asBytes();
+    // Gone before the lock is, behind which the answer, and the request's next use, may wait.
+    CallMessage message(*call.request, call.mapped == nullptr ? 0 : call.mapped->opening());
     guard.lock();
     if (socket_ == nullptr) return Sent::no_socket;
-    under_way_[id] = std::move(call);
+    if (free_.empty()) {
+        free_.push_back(static_cast<uint32_t>(under_way_.size()));
+        under_way_.emplace_back();
+    }
+    uint32_t place = free_.back();
+    free_.pop_back();
+    uint64_t id = next_++ << kPlaceBits | place;
+    auto bytes = message.bytes(id);
+    under_way_[place] = {id, std::move(call)};
     ssize_t sent = 0;
     if (unsent_.empty()) {
         sent = send(socket_->get(), bytes.begin(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -146,6 +192,15 @@ void Lane::send_rest() {
     arm(EPOLL_CTL_MOD);
 }
 
+std::optional<Lane::Call> Lane::take_call(uint64_t id) {
+    std::lock_guard<std::mutex> guard(lock_);
+    auto place = static_cast<uint32_t>(id % kUnderWayMax);
+    if (id == 0 || place >= under_way_.size() || under_way_[place].id != id) return std::nullopt;
+    under_way_[place].id = 0;
+    free_.push_back(place);
+    return std::move(under_way_[place].call);
+}
+
 /** Answers the whole messages of room_. False: what was read is no message. The caller holds
  * reading_. */
 bool Lane::take_messages() {
@@ -165,18 +220,13 @@ bool Lane::take_messages() {
         }
         capnp::FlatArrayMessageReader message(there, reader_options());
         auto answer = message.getRoot<rpc::LaneAnswer>();
-        Reply reply;
-        from_rpc(answer.getReply(), reply);
+        from_rpc(answer.getReply(), reply_);
         begin_ += words * sizeof(capnp::word);
-        Call call;
-        {
-            std::lock_guard<std::mutex> guard(lock_);
-            auto found = under_way_.find(answer.getId());
-            if (found == under_way_.end()) return false;
-            call = std::move(found->second);
-            under_way_.erase(found);
-        }
-        answer_(std::move(call), std::move(reply));
+        std::optional<Call> call = take_call(answer.getId());
+        if (!call) return false;
+        answer_(std::move(*call), std::move(reply_));
+        // Memory of a rare large answer is not kept.
+        if (reply_.items.capacity() > kKeptItems) reply_.items = std::vector<ReplyItem>();
     }
 }
 

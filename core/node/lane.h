@@ -11,8 +11,8 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
-#include <unordered_map>
 #include <vector>
 
 #include "core/node/mapped.h"
@@ -25,7 +25,7 @@ class Lane {
   public:
     struct Call {
         std::shared_ptr<Mapped> mapped;  // shared with the op; nullptr: of no namespace
-        Request request;
+        Request* request = nullptr;      // its asker's, until done
         Done done;
     };
     using Answer = std::function<void(Call&&, Reply&&)>;
@@ -74,6 +74,7 @@ class Lane {
     void lose(const Socket& socket);
     void send_rest();
     void arm(int operation);
+    std::optional<Call> take_call(uint64_t id);
 
     Answer answer_;
     std::function<void()> ended_;
@@ -81,7 +82,12 @@ class Lane {
     fabric::Descriptor wake_;
     std::mutex lock_;  // guards what follows
     Socket socket_;
-    std::unordered_map<uint64_t, Call> under_way_;
+    struct UnderWay {
+        uint64_t id = 0;  // 0: free; its place in the lowest bits
+        Call call;
+    };
+    std::vector<UnderWay> under_way_;
+    std::vector<uint32_t> free_;  // places in it
     uint64_t next_ = 1;
     std::vector<std::byte> unsent_;
     size_t unsent_at_ = 0;  // where in it the rest begins
@@ -91,6 +97,7 @@ class Lane {
     std::vector<uint64_t> room_;
     size_t begin_ = 0;  // bytes of room_ that are messages already answered
     size_t end_ = 0;    // bytes of room_ that were read
+    Reply reply_;       // its memory is used again
     std::thread thread_;
 };
 

@@ -66,7 +66,9 @@ void LaneServer::take(rpc::LaneCall::Reader call) {
 }
 
 void LaneServer::answer(uint64_t id, const Reply& reply) {
-    auto message = kj::heap<capnp::MallocMessageBuilder>();
+    // Of one segment, which a client reads without an allocation.
+    size_t words = 32 + 4 * (reply.items.size() + reply.stock.size()) + reply.message.size() / 8;
+    auto message = kj::heap<capnp::MallocMessageBuilder>(static_cast<kj::uint>(words));
     auto out = message->initRoot<rpc::LaneAnswer>();
     out.setId(id);
     to_rpc(reply, out.initReply());

@@ -23,7 +23,8 @@ class Link {
                                                  const std::string& options, uint64_t floor_known,
                                                  uint64_t deadline) = 0;
     virtual Status close(const std::shared_ptr<Mapped>& mapped, uint64_t deadline) = 0;
-    virtual void run(const std::shared_ptr<Mapped>& mapped, Request&& request, Done done) = 0;
+    /** The request stays as it is until done is called. */
+    virtual void run(const std::shared_ptr<Mapped>& mapped, Request& request, Done done) = 0;
     /** mapped: nullptr for the whole node. */
     virtual Result<std::string> query(const std::shared_ptr<Mapped>& mapped,
                                       const std::string& words, uint64_t deadline) = 0;

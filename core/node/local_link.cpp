@@ -62,7 +62,7 @@ Status LocalLink::close(const std::shared_ptr<Mapped>& mapped, uint64_t) {
     });
 }
 
-void LocalLink::run(const std::shared_ptr<Mapped>& mapped, Request&& request, Done done) {
+void LocalLink::run(const std::shared_ptr<Mapped>& mapped, Request& request, Done done) {
     node_.with([&](Cache& cache, uint64_t now) {
         cache.run(session_, mapped->opening(), std::move(request), std::move(done), now);
         return 0;

@@ -14,7 +14,7 @@ class LocalLink : public Link, public Process {
     Result<std::shared_ptr<Mapped>> open(const std::string& name, const std::string& options,
                                          uint64_t floor_known, uint64_t deadline) override;
     Status close(const std::shared_ptr<Mapped>& mapped, uint64_t deadline) override;
-    void run(const std::shared_ptr<Mapped>& mapped, Request&& request, Done done) override;
+    void run(const std::shared_ptr<Mapped>& mapped, Request& request, Done done) override;
     Result<std::string> query(const std::shared_ptr<Mapped>& mapped, const std::string& words,
                               uint64_t deadline) override;
     void release(uint64_t handle) override;

@@ -133,6 +133,20 @@ int32_t Store::release_view(uint64_t handle) {
     return open ? 0 : -WEFT_EINVAL;
 }
 
+/** A pin or a claim that the node gave. */
+void Store::keep_node_handle(uint64_t handle) {
+    std::lock_guard<std::mutex> guard(handles_lock_);
+    if (spare_handles_.empty() || handles_.count(handle) != 0) {
+        handles_[handle] = true;
+        return;
+    }
+    auto spare = std::move(spare_handles_.back());
+    spare_handles_.pop_back();
+    spare.key() = handle;
+    spare.mapped() = true;
+    handles_.insert(std::move(spare));
+}
+
 /** A pin or a claim: the node is told, nobody waits. */
 int32_t Store::release_node_handle(uint64_t handle) {
     bool alive = false;
@@ -141,7 +155,7 @@ int32_t Store::release_node_handle(uint64_t handle) {
         auto found = handles_.find(handle);
         if (found == handles_.end()) return -WEFT_EINVAL;
         alive = found->second;
-        handles_.erase(found);
+        spare_handles_.push_back(handles_.extract(found));
     }
     if (!alive) return -WEFT_ECLOSED;
     link_->release(handle);

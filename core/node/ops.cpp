@@ -203,26 +203,25 @@ void OpRunner::go_on(Operation& operation) {
             return touch_op(operation);
         case WEFT_OP_RESERVE: {
             if (!check_sizes(operation)) return;
-            Request request = request_for(operation, Verb::reserve, operation.next,
-                                          operation.count - operation.next);
-            request.user = true;
-            return ask(operation, std::move(request), &OpRunner::reserved);
+            request_for(operation, Verb::reserve, operation.next, operation.count - operation.next)
+                .user = true;
+            return ask(operation, &OpRunner::reserved);
         }
         case WEFT_OP_WAIT: {
-            Request request = request_for(operation, Verb::wait, operation.next,
-                                          operation.count - operation.next);
+            Request& request = request_for(operation, Verb::wait, operation.next,
+                                           operation.count - operation.next);
             request.number = is_list(operation) ? operation.items[0].offset : op.offset;
             if ((op.flags & WEFT_CLAIM) == 0) request.number = 0;
-            return ask(operation, std::move(request), &OpRunner::waited);
+            return ask(operation, &OpRunner::waited);
         }
         case WEFT_OP_COMMIT:
         case WEFT_OP_ABORT: {
             bool by_key = op.kind == WEFT_OP_ABORT && (is_list(operation) || op.offset == 0);
             bool commit = op.kind == WEFT_OP_COMMIT;
-            Request request = request_for(operation, commit ? Verb::commit : Verb::abort, 0,
-                                          by_key ? operation.count : 0);
+            Request& request = request_for(operation, commit ? Verb::commit : Verb::abort, 0,
+                                           by_key ? operation.count : 0);
             request.number = by_key ? 0 : op.offset;
-            if (by_key) return ask(operation, std::move(request), &OpRunner::settled);
+            if (by_key) return ask(operation, &OpRunner::settled);
             if (std::shared_ptr<Mapped> ended = operation.space->take_ended(op.offset)) {
                 ended->reservations.fetch_sub(1);
                 return fail(operation, WEFT_ECLOSED, "the reservation ended with its node");
@@ -231,31 +230,43 @@ void OpRunner::go_on(Operation& operation) {
                 return fail(operation, WEFT_EINVAL, "the reservation is not open",
                             offsetof(weft_op, offset));
             }
-            return ask(operation, std::move(request), &OpRunner::committed);
+            return ask(operation, &OpRunner::committed);
         }
         case WEFT_OP_REMOVE: {
-            Request request = request_for(operation, Verb::remove, operation.next,
-                                          operation.count - operation.next);
-            return ask(operation, std::move(request), &OpRunner::settled);
+            request_for(operation, Verb::remove, operation.next, operation.count - operation.next);
+            return ask(operation, &OpRunner::settled);
         }
         default: {
-            Request request = request_for(operation, Verb::advance, 0, 0);
+            Request& request = request_for(operation, Verb::advance, 0, 0);
             request.number = op.offset;
-            return ask(operation, std::move(request), &OpRunner::advanced);
+            return ask(operation, &OpRunner::advanced);
         }
     }
 }
 
-Request OpRunner::request_for(const Operation& operation, Verb verb, uint32_t first,
-                              uint32_t count) const {
-    const weft_op& op = operation.op;
-    Request request;
+Request& OpRunner::fresh_request(Operation& operation, Verb verb) const {
+    // Another answers an op that has ended: that one's memory went with it.
+    if (operation.question == nullptr) operation.question = std::make_unique<Question>();
+    Request& request = operation.question->request;
+    std::vector<RequestItem> items = std::move(request.items);
+    std::vector<uint64_t> room = std::move(request.room);
+    items.clear();
+    request = Request();
     request.verb = verb;
+    request.deadline = operation.deadline;
+    request.items = std::move(items);
+    request.room = std::move(room);
+    return request;
+}
+
+Request& OpRunner::request_for(Operation& operation, Verb verb, uint32_t first,
+                               uint32_t count) const {
+    const weft_op& op = operation.op;
+    Request& request = fresh_request(operation, verb);
     request.flags = op.flags;
     request.part = op.part;
     request.start = op.start;
     request.size = op.size;
-    request.deadline = operation.deadline;
     request.ttl_s = op.ttl_s;
     request.items.reserve(count);
     for (uint32_t i = first; i < first + count; i++) {
@@ -340,53 +351,70 @@ void OpRunner::queue(Operation& operation) {
     if (!let_go(operation, state)) return;
     {
         std::lock_guard<std::mutex> guard(store_.work_lock_);
-        store_.work_[priority].push_back({std::move(of), &operation, state});
+        store_.work_[priority].push({std::move(of), &operation, state});
     }
     store_.work_ready_.notify_one();
 }
 
-void OpRunner::ask(Operation& operation, Request&& request, Continue then) {
+/** Asks what the operation's question says. */
+void OpRunner::ask(Operation& operation, Continue then) {
     uint64_t state = with_stage(operation.state.load(std::memory_order_relaxed), Stage::waiting);
-    Asked asked{request.verb, request.flags, request.number, operation.space->id(),
-                operation.mapped};
-    std::shared_ptr<Mapped> mapped = operation.mapped;
-    Store* store = &store_;
-    Operation* of = &operation;
-    std::shared_ptr<Queue> queue = operation.queue->shared_from_this();
+    std::unique_ptr<Question> question = std::move(operation.question);
+    question->store = &store_;
+    question->of = &operation;
+    question->queue = operation.queue->shared_from_this();
+    question->mapped = operation.mapped;
+    question->space = operation.space->id();
+    question->state = state;
+    question->then = then;
     if (!let_go(operation, state)) return;
-    store_.link_->run(
-        mapped, std::move(request), [store, of, queue, state, then, asked](Reply&& reply) {
-            OpRunner runner(*store);
-            if (!move_stage(*of, state, Stage::running)) return runner.late(asked, reply);
-            if (reply.status == -WEFT_EPEER || reply.status == -WEFT_ECLOSED) {
-                // The node hears it when the process comes back without the reservation.
-                if (asked.is_word()) runner.forget(*of->space, *asked.mapped, asked.number);
-                return runner.fail(
-                    *of, -reply.status,
-                    reply.message.empty() ? "the node cannot be reached" : reply.message);
-            }
-            (runner.*then)(*of, std::move(reply));
-        });
+    std::shared_ptr<Mapped> mapped = question->mapped;
+    Question* asked = question.release();
+    store_.link_->run(mapped, asked->request,
+                      [asked](Reply&& reply) { answered(asked, std::move(reply)); });
+}
+
+void OpRunner::answered(Question* question, Reply&& reply) {
+    std::unique_ptr<Question> asked(question);
+    OpRunner runner(*asked->store);
+    Operation& operation = *asked->of;
+    std::shared_ptr<Queue> queue = std::move(asked->queue);
+    if (!move_stage(operation, asked->state, Stage::running)) return runner.late(*asked, reply);
+    std::shared_ptr<Mapped> mapped = std::move(asked->mapped);
+    asked->trim();
+    operation.question = std::move(asked);
+    Question& own = *operation.question;
+    if (reply.status == -WEFT_EPEER || reply.status == -WEFT_ECLOSED) {
+        // The node hears it when the process comes back without the reservation.
+        if (own.is_word()) runner.forget(*operation.space, *mapped, own.request.number);
+        return runner.fail(operation, -reply.status,
+                           reply.message.empty() ? "the node cannot be reached" : reply.message);
+    }
+    (runner.*own.then)(operation, std::move(reply));
+}
+
+/** Of a reservation that nobody was told of. */
+void OpRunner::abort(const std::shared_ptr<Mapped>& mapped, uint64_t reservation) {
+    auto request = std::make_shared<Request>();  // shared with the call alone
+    request->verb = Verb::abort;
+    request->number = reservation;
+    store_.link_->run(mapped, *request, [request](Reply&&) {});
 }
 
 /** The op has ended: what the reply grants is given back, what it hands over is kept. No lock of
  * the store is taken here: this may run inside a short call. */
-void OpRunner::late(const Asked& asked, const Reply& reply) {
-    if (asked.verb == Verb::reserve && reply.handle != 0) {
-        Request request;
-        request.verb = Verb::abort;
-        request.number = reply.handle;
-        store_.link_->run(asked.mapped, std::move(request), [](Reply&&) {});
-    }
-    if ((asked.verb == Verb::match || asked.verb == Verb::wait) && reply.handle != 0)
+void OpRunner::late(const Question& asked, const Reply& reply) {
+    Verb verb = asked.request.verb;
+    if (verb == Verb::reserve && reply.handle != 0) abort(asked.mapped, reply.handle);
+    if ((verb == Verb::match || verb == Verb::wait) && reply.handle != 0)
         store_.link_->release(reply.handle);
     ReadSide::Section section(store_.read_side_);
     Space* space = store_.find_space(asked.space);
     if (space == nullptr) return;
-    if (asked.verb == Verb::stock || asked.verb == Verb::publish) {
+    if (verb == Verb::stock || verb == Verb::publish) {
         for (const ReplyItem& slot : reply.stock) space->give_stock(asked.mapped.get(), slot);
     }
-    if (asked.verb == Verb::publish) {
+    if (verb == Verb::publish) {
         for (const ReplyItem& item : reply.items) {
             if (item.slot == kNoSlot) continue;
             if (item.status < 0) {
@@ -396,7 +424,7 @@ void OpRunner::late(const Asked& asked, const Reply& reply) {
             }
         }
     }
-    if (asked.is_word()) forget(*space, *asked.mapped, asked.number);
+    if (asked.is_word()) forget(*space, *asked.mapped, asked.request.number);
 }
 
 /** The node has had the word: the reservation is no more, for whoever says so first. */
@@ -423,11 +451,9 @@ void OpRunner::finish(Operation& operation) {
     const weft_op& op = operation.op;
     // A SAVE that ended between its grant and its commit: nobody copies there any more.
     if (operation.reservation != 0) {
-        Request request;
-        request.verb = Verb::abort;
-        request.number = std::exchange(operation.reservation, 0);
-        forget(*operation.space, *operation.mapped, request.number);
-        store_.link_->run(operation.mapped, std::move(request), [](Reply&&) {});
+        uint64_t reservation = std::exchange(operation.reservation, 0);
+        forget(*operation.space, *operation.mapped, reservation);
+        abort(operation.mapped, reservation);
     }
     weft_event event{};
     event.tag = op.tag;
@@ -490,8 +516,7 @@ bool Store::take_work(Work& out) {
     for (size_t priority = work_.size(); priority > 0; priority--) {
         auto& work = work_[priority - 1];
         if (work.empty()) continue;
-        out = std::move(work.front());
-        work.pop_front();
+        out = work.pop();
         return true;
     }
     return false;

@@ -27,31 +27,21 @@ class OpRunner {
     void finish(Operation& operation);
 
   private:
-    using Continue = void (OpRunner::*)(Operation&, Reply&&);
+    using Continue = Question::Continue;
 
     bool attach(Operation& operation);
     bool attach_items(Operation& operation);
     bool fits_inline(const Operation& operation) const;
-    void ask(Operation& operation, Request&& request, Continue then);
-    /** What a reply needs that comes when its op has ended. */
-    struct Asked {
-        Verb verb;
-        uint32_t flags;
-        uint64_t number;
-        uint32_t space;
-        std::shared_ptr<Mapped> mapped;
-        /** COMMIT and ABORT of a reservation: the caller's word that it writes there no more. */
-        bool is_word() const {
-            return (verb == Verb::commit || verb == Verb::abort) && number != 0 &&
-                   (flags & WEFT_MORE) == 0;
-        }
-    };
-    void late(const Asked& asked, const Reply& reply);
+    void ask(Operation& operation, Continue then);
+    static void answered(Question* question, Reply&& reply);
+    void late(const Question& asked, const Reply& reply);
+    void abort(const std::shared_ptr<Mapped>& mapped, uint64_t reservation);
     void forget(Space& space, Mapped& mapped, uint64_t reservation);
     bool let_go(Operation& operation, uint64_t state);
     void queue(Operation& operation);
-    Request request_for(const Operation& operation, Verb verb, uint32_t first,
-                        uint32_t count) const;
+    /** The request that the op asks next, with nothing but a verb and its deadline. */
+    Request& fresh_request(Operation& operation, Verb verb) const;
+    Request& request_for(Operation& operation, Verb verb, uint32_t first, uint32_t count) const;
 
     Key key_of(const Operation& operation, uint32_t item) const;
     uint64_t size_of(const Operation& operation, uint32_t item) const;

@@ -50,13 +50,11 @@ void OpRunner::load_or_view(Operation& operation) {
 /** The event of a block that did not match comes when the block is gone: nobody reads it after
  * that. */
 void OpRunner::drop_corrupt(Operation& operation) {
-    Request request;
-    request.verb = Verb::remove;
-    request.deadline = operation.deadline;
+    Request& request = fresh_request(operation, Verb::remove);
     for (uint32_t item : operation.corrupt) {
         request.items.push_back({key_of(operation, item), 0, kNoSlot, 0});
     }
-    ask(operation, std::move(request), &OpRunner::corrupt_dropped);
+    ask(operation, &OpRunner::corrupt_dropped);
 }
 
 void OpRunner::corrupt_dropped(Operation& operation, Reply&&) { finish(operation); }
@@ -248,15 +246,15 @@ void OpRunner::take_view(Operation& operation, uint32_t item, uint32_t cell, con
 
 void OpRunner::locate(Operation& operation) {
     uint32_t count = std::min(operation.count - operation.next, kLocateAtOnce);
-    Request request = request_for(operation, Verb::locate, operation.next, count);
+    Request& request = request_for(operation, Verb::locate, operation.next, count);
     request.view = operation.op.kind == WEFT_OP_VIEW;
-    ask(operation, std::move(request), &OpRunner::located);
+    ask(operation, &OpRunner::located);
 }
 
 void OpRunner::located(Operation& operation, Reply&& reply) {
     if (reply.status < 0 && reply.items.size() == 0)
         return fail(operation, -reply.status, reply.message);
-    operation.located = std::move(reply.items);
+    operation.located.swap(reply.items);
     operation.located_at = operation.next;
     // The copying thread, or a thread that only looks: VIEW copies nothing.
     if (operation.op.kind == WEFT_OP_VIEW) {
@@ -298,9 +296,8 @@ void OpRunner::match(Operation& operation) {
         operation.value = operation.lead;
         return finish(operation);
     }
-    ask(operation,
-        request_for(operation, Verb::match, operation.next, operation.count - operation.next),
-        &OpRunner::matched);
+    request_for(operation, Verb::match, operation.next, operation.count - operation.next);
+    ask(operation, &OpRunner::matched);
 }
 
 void OpRunner::matched(Operation& operation, Reply&& reply) {
@@ -317,10 +314,7 @@ void OpRunner::matched(Operation& operation, Reply&& reply) {
     operation.detail = operation.lead == operation.count ? 0 : reply.detail;
     if (operation.detail != 0) operation.mapped->count_miss(operation.detail);
     operation.handle = reply.handle;
-    if (reply.handle != 0) {
-        std::lock_guard<std::mutex> guard(store_.handles_lock_);
-        store_.handles_[reply.handle] = true;
-    }
+    if (reply.handle != 0) store_.keep_node_handle(reply.handle);
     finish(operation);
 }
 

@@ -66,13 +66,11 @@ void OpRunner::save(Operation& operation) {
     if (over(operation)) return fail(operation, why_over(operation), "the op's time is over");
     if (save_batch(operation)) return;
     // No stock: ask for some. Where there can be none, blocks are reserved one by one.
-    Request request;
-    request.verb = Verb::stock;
-    request.deadline = operation.deadline;
+    Request& request = fresh_request(operation, Verb::stock);
     request.size = std::min(operation.count - operation.next, kPublishAtOnce);
     uint64_t size = size_of(operation, operation.next);
     request.items.push_back({{}, size != 0 ? size : mapped.config().block_bytes(), kNoSlot, 0});
-    ask(operation, std::move(request), &OpRunner::stocked);
+    ask(operation, &OpRunner::stocked);
 }
 
 void OpRunner::stocked(Operation& operation, Reply&& reply) {
@@ -103,7 +101,7 @@ bool OpRunner::save_batch(Operation& operation) {
         return fail(operation, WEFT_EPEER, "the node cannot be reached"), true;
     const NamespaceConfig& config = mapped.config();
     bool replace = (operation.op.flags & WEFT_REPLACE) != 0;
-    Request request = request_for(operation, Verb::publish, operation.next, 0);
+    Request& request = request_for(operation, Verb::publish, operation.next, 0);
     uint64_t now = fabric::boot_time();
     uint64_t class_bytes = 0;
     uint32_t item = operation.next;
@@ -154,7 +152,7 @@ bool OpRunner::save_batch(Operation& operation) {
         return fail(operation, why_over(operation), "the op's time is over"), true;
     }
     if (request.items.empty()) return false;
-    ask(operation, std::move(request), &OpRunner::published);
+    ask(operation, &OpRunner::published);
     return true;
 }
 
@@ -224,14 +222,14 @@ void OpRunner::save_ranges(Operation& operation) {
     while (count < kReserveAtOnce && operation.next + count < operation.count &&
            fits(operation.next + count) == 0)
         count++;
-    Request request = request_for(operation, Verb::reserve, operation.next, count);
-    ask(operation, std::move(request), &OpRunner::ranges_reserved);
+    request_for(operation, Verb::reserve, operation.next, count);
+    ask(operation, &OpRunner::ranges_reserved);
 }
 
 void OpRunner::ranges_reserved(Operation& operation, Reply&& reply) {
     if (reply.status < 0 && reply.items.empty())
         return fail(operation, -reply.status, reply.message);
-    operation.pieces = std::move(reply.items);
+    operation.pieces.swap(reply.items);
     operation.reservation = reply.handle;
     if (reply.handle != 0) {
         operation.mapped->reservations.fetch_add(1);
@@ -287,7 +285,7 @@ void OpRunner::range_item(Operation& operation, uint32_t item, const ReplyItem& 
 }
 
 void OpRunner::fill_ranges(Operation& operation) {
-    Request commit = request_for(operation, Verb::commit, 0, 0);
+    Request& commit = request_for(operation, Verb::commit, 0, 0);
     commit.number = operation.reservation;
     commit.flags &= ~static_cast<uint32_t>(WEFT_MORE);
     for (uint32_t i = 0; i < operation.pieces.size() && commit.verb == Verb::commit; i++) {
@@ -295,7 +293,7 @@ void OpRunner::fill_ranges(Operation& operation) {
             range_item(operation, operation.next + i, operation.pieces[i], commit);
     }
     if (commit.verb == Verb::abort) commit.items.clear();
-    ask(operation, std::move(commit), &OpRunner::ranges_committed);
+    ask(operation, &OpRunner::ranges_committed);
 }
 
 void OpRunner::ranges_committed(Operation& operation, Reply&& reply) {
@@ -338,10 +336,7 @@ void OpRunner::reserved(Operation& operation, Reply&& reply) {
             operation.mapped->write_address(static_cast<uint32_t>(piece.place >> 32),
                                             static_cast<uint32_t>(piece.place), op.part) != nullptr;
         if (piece.status != 0 || mapped) continue;
-        Request request;
-        request.verb = Verb::abort;
-        request.number = reply.handle;
-        store_.link_->run(operation.mapped, std::move(request), [](Reply&&) {});
+        abort(operation.mapped, reply.handle);
         return fail(operation, WEFT_ENOMEM, "the block's segment cannot be mapped");
     }
     if (reply.handle != 0) {
@@ -421,9 +416,8 @@ void OpRunner::touch_op(Operation& operation) {
     }
     tell_uses(operation);
     if (operation.next == operation.count) return finish(operation);
-    ask(operation,
-        request_for(operation, Verb::touch, operation.next, operation.count - operation.next),
-        &OpRunner::settled);
+    request_for(operation, Verb::touch, operation.next, operation.count - operation.next);
+    ask(operation, &OpRunner::settled);
 }
 
 void OpRunner::waited(Operation& operation, Reply&& reply) {
@@ -443,10 +437,7 @@ void OpRunner::waited(Operation& operation, Reply&& reply) {
     operation.handle = reply.handle;
     operation.story = reply.message;
     operation.failed = reply.status != 0;
-    if (reply.handle != 0) {
-        std::lock_guard<std::mutex> guard(store_.handles_lock_);
-        store_.handles_[reply.handle] = true;
-    }
+    if (reply.handle != 0) store_.keep_node_handle(reply.handle);
     finish(operation);
 }
 

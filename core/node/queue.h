@@ -23,11 +23,40 @@
 namespace weft {
 
 class Lane;
+class OpRunner;
 class Queue;
 class Space;
+class Store;
+struct Operation;
 struct Region;
 
 enum class Stage : uint8_t { idle, queued, waiting, running };
+
+/** What an op asks of the node. It is the operation's while the op is running and the link's while
+ * it is under way; the answer to one whose op has ended meanwhile ends it too. */
+struct Question {
+    using Continue = void (OpRunner::*)(Operation&, Reply&&);
+
+    Request request;
+    Store* store = nullptr;
+    Operation* of = nullptr;
+    std::shared_ptr<Queue> queue;    // keeps `of`, while under way
+    std::shared_ptr<Mapped> mapped;  // what the answer's slots belong to, while under way
+    uint64_t state = 0;              // of the op, if it still waits for this
+    uint32_t space = 0;
+    Continue then = nullptr;
+    /** Memory of a rare large list is not kept. */
+    void trim() {
+        if (request.items.capacity() <= kKeptItems) return;
+        request.items = std::vector<RequestItem>();
+        request.room = std::vector<uint64_t>();
+    }
+    /** COMMIT and ABORT of a reservation: the caller's word that it writes there no more. */
+    bool is_word() const {
+        return (request.verb == Verb::commit || request.verb == Verb::abort) &&
+               request.number != 0 && (request.flags & WEFT_MORE) == 0;
+    }
+};
 
 /** One op under way. Fields that are not atomic belong to the owner. */
 struct Operation {
@@ -66,6 +95,7 @@ struct Operation {
     std::vector<Use> uses;          // blocks read: told at the end
     std::vector<uint32_t> corrupt;  // items whose checksum did not match: to be dropped
     weft_item single{};             // the item of an op that is no list
+    std::unique_ptr<Question> question;
 };
 
 /** Shared by the store and by every answer or piece of work that is still to come for one of its

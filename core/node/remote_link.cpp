@@ -90,7 +90,7 @@ class RemoteLink final : public Link {
     Result<std::shared_ptr<Mapped>> open(const std::string& name, const std::string& options,
                                          uint64_t floor_known, uint64_t deadline) override;
     Status close(const std::shared_ptr<Mapped>& mapped, uint64_t deadline) override;
-    void run(const std::shared_ptr<Mapped>& mapped, Request&& request, Done done) override;
+    void run(const std::shared_ptr<Mapped>& mapped, Request& request, Done done) override;
     Result<std::string> query(const std::shared_ptr<Mapped>& mapped, const std::string& words,
                               uint64_t deadline) override;
     void release(uint64_t handle) override;
@@ -138,7 +138,9 @@ class RemoteLink final : public Link {
     std::shared_ptr<Waiting<Nothing>> first_login_;  // shared with the opener
     kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> lane_ended_;
     Loop loop_;
-    std::unique_ptr<Lane> lane_;  // ends before the loop, which it posts to
+    std::mutex releases_lock_;                        // guards releases_
+    std::vector<std::unique_ptr<Request>> releases_;  // memory of those that were answered
+    std::unique_ptr<Lane> lane_;                      // ends before the loop, which it posts to
 };
 
 class RemoteLink::Callbacks final : public rpc::Process::Server {
@@ -469,7 +471,7 @@ void RemoteLink::stop(uint64_t deadline) {
 void RemoteLink::answered(Lane::Call&& call, Reply&& reply) {
     if (call.mapped == nullptr) return call.done(std::move(reply));
     if (reply.status == -WEFT_EPEER) {
-        events_.unanswered(call.mapped, call.request);
+        events_.unanswered(call.mapped, *call.request);
         return refuse(call);
     }
     if (lacking(*call.mapped, reply).empty()) return call.done(std::move(reply));
@@ -495,8 +497,8 @@ void RemoteLink::refuse(Lane::Call& call) {
     call.done(std::move(reply));
 }
 
-void RemoteLink::run(const std::shared_ptr<Mapped>& mapped, Request&& request, Done done) {
-    Lane::Call call{mapped, std::move(request), std::move(done)};
+void RemoteLink::run(const std::shared_ptr<Mapped>& mapped, Request& request, Done done) {
+    Lane::Call call{mapped, &request, std::move(done)};
     Lane::Sent sent = Lane::Sent::no_socket;
     if (!mapped->gone.load(std::memory_order_acquire)) sent = lane_->call(call);
     if (sent == Lane::Sent::yes) return;
@@ -509,7 +511,7 @@ void RemoteLink::run(const std::shared_ptr<Mapped>& mapped, Request&& request, D
     // On the loop's thread, since this may run inside a short call.
     auto kept = std::make_shared<Lane::Call>(std::move(call));  // shared with the refusal below
     bool posted = loop_.post([this, kept] {
-        events_.unanswered(kept->mapped, kept->request);
+        events_.unanswered(kept->mapped, *kept->request);
         refuse(*kept);
     });
     if (posted) return;
@@ -611,11 +613,24 @@ Result<std::string> RemoteLink::query(const std::shared_ptr<Mapped>& mapped,
 /** By the lane too, so that it is before whatever is asked next. A node that is gone has nothing to
  * release. */
 void RemoteLink::release(uint64_t handle) {
-    Request request;
-    request.verb = Verb::release;
-    request.items.push_back({{0, handle}, 0, kNoSlot, 0});
-    Lane::Call call{nullptr, std::move(request), [](Reply&&) {}};
-    lane_->call(call);
+    std::unique_ptr<Request> request;
+    {
+        std::lock_guard<std::mutex> guard(releases_lock_);
+        if (!releases_.empty()) {
+            request = std::move(releases_.back());
+            releases_.pop_back();
+        }
+    }
+    if (request == nullptr) request = std::make_unique<Request>();
+    request->verb = Verb::release;
+    request->items.assign(1, {{0, handle}, 0, kNoSlot, 0});
+    Request* asked = request.release();
+    auto done = [this, asked](Reply&&) {
+        std::lock_guard<std::mutex> guard(releases_lock_);
+        releases_.emplace_back(asked);
+    };
+    Lane::Call call{nullptr, asked, done};
+    if (lane_->call(call) != Lane::Sent::yes) done(Reply());
 }
 
 }  // namespace

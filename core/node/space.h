@@ -10,7 +10,6 @@
 #include <atomic>
 #include <map>
 #include <mutex>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -119,12 +118,15 @@ class Space {
 
     void know_reservation(uint64_t id) {
         std::lock_guard<std::mutex> guard(stock_lock_);
-        reservations_.insert(id);
+        reservations_.insert(std::lower_bound(reservations_.begin(), reservations_.end(), id), id);
     }
     /** True: it was known, and is not any more. */
     bool forget_reservation(uint64_t id) {
         std::lock_guard<std::mutex> guard(stock_lock_);
-        return reservations_.erase(id) != 0 || ended_.erase(id) != 0;
+        auto found = std::lower_bound(reservations_.begin(), reservations_.end(), id);
+        if (found == reservations_.end() || *found != id) return ended_.erase(id) != 0;
+        reservations_.erase(found);
+        return true;
     }
     /** A reservation that ended with its node: what it was of, once; else nullptr. */
     std::shared_ptr<Mapped> take_ended(uint64_t id) {
@@ -137,11 +139,11 @@ class Space {
     }
     bool knows_reservation(uint64_t id) {
         std::lock_guard<std::mutex> guard(stock_lock_);
-        return reservations_.count(id) != 0;
+        return std::binary_search(reservations_.begin(), reservations_.end(), id);
     }
     std::vector<uint64_t> reservations() {
         std::lock_guard<std::mutex> guard(stock_lock_);
-        return {reservations_.begin(), reservations_.end()};
+        return reservations_;
     }
     std::atomic<uint32_t> users{0};  // ops in flight
 
@@ -161,10 +163,10 @@ class Space {
     std::atomic<uint32_t> number_{0};
     std::atomic<Mapped*> current_{nullptr};
     std::array<std::atomic<Mapped*>, kNumbers> numbers_{};
-    std::mutex stock_lock_;                             // guards what follows
-    std::map<uint64_t, std::vector<ReplyItem>> stock_;  // by slot size
-    std::vector<uint32_t> taken_;                       // from the stock, by SAVEs under way
-    std::set<uint64_t> reservations_;
+    std::mutex stock_lock_;                              // guards what follows
+    std::map<uint64_t, std::vector<ReplyItem>> stock_;   // by slot size
+    std::vector<uint32_t> taken_;                        // from the stock, by SAVEs under way
+    std::vector<uint64_t> reservations_;                 // in order
     std::map<uint64_t, std::shared_ptr<Mapped>> ended_;  // reservations of earlier incarnations
 };
 

@@ -7,12 +7,12 @@
 #pragma once
 #include <array>
 #include <condition_variable>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <thread>
 #include <unordered_map>
 
+#include "core/base/ring.h"
 #include "core/node/link.h"
 #include "core/node/node.h"
 #include "core/node/queue.h"
@@ -100,6 +100,7 @@ class Store final : public LinkEvents {
     Result<std::string> about();
 
     int32_t release_view(uint64_t handle);
+    void keep_node_handle(uint64_t handle);
     int32_t release_node_handle(uint64_t handle);
     void move_blocks();
     void hand_over(Operation& operation);
@@ -129,14 +130,15 @@ class Store final : public LinkEvents {
     std::array<Region, kRegionsMax> regions_;
     std::array<uint32_t, kRegionsMax> region_generations_{};
     std::vector<std::shared_ptr<Queue>> queues_;
-    std::mutex handles_lock_;  // guards handles_
+    std::mutex handles_lock_;  // guards handles_, spare_handles_
     std::unordered_map<uint64_t, bool>
         handles_;  // pins and claims; false: they ended with their node
+    std::vector<std::unordered_map<uint64_t, bool>::node_type> spare_handles_;  // their memory
 
     std::mutex work_lock_;  // guards work_, stopping_
     std::condition_variable work_ready_;
-    std::array<std::deque<Work>, 3> work_;  // by priority
-    std::mutex deadline_lock_;              // guards next_deadline_
+    std::array<Ring<Work>, 3> work_;  // by priority
+    std::mutex deadline_lock_;        // guards next_deadline_
     std::condition_variable deadline_changed_;
     uint64_t next_deadline_ = UINT64_MAX;
     bool stopping_ = false;

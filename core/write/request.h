@@ -30,6 +30,9 @@ enum class Verb : uint16_t {
     release,  // pins and claims: items' key.lo
 };
 
+/** Memory of lists up to so many items is kept from one request to the next. */
+constexpr size_t kKeptItems = 1024;
+
 struct RequestItem {
     Key key;
     uint64_t size = 0;
@@ -51,6 +54,7 @@ struct Request {
     bool has_parent = false;  // CHAIN: the block before items[0]
     Key parent;
     std::vector<RequestItem> items;
+    std::vector<uint64_t> room;  // for its message; zeros between two uses
 };
 
 /** What a publish says, with WEFT_EHELD, of bytes that belong to a larger part which this writer

@@ -47,11 +47,11 @@ class Ends {
         lane.attach(fabric::Descriptor(ends[0]));
     }
     bool ask(uint64_t number, size_t items = 0) {
-        Request request;
-        request.verb = Verb::match;
-        request.number = number;
-        request.items.resize(items);
-        Lane::Call call{mapped, std::move(request), [this, number](Reply&& reply) {
+        auto request = std::make_shared<Request>();
+        request->verb = Verb::match;
+        request->number = number;
+        request->items.resize(items);
+        Lane::Call call{mapped, request.get(), [this, number, request](Reply&& reply) {
                             std::lock_guard<std::mutex> guard(lock);
                             answers[number].push_back(std::move(reply));
                         }};

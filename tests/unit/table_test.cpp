@@ -68,6 +68,25 @@ Key key_of(uint64_t number) { return {number * 0x9e3779b97f4a7c15, number}; }
 
 }  // namespace
 
+TEST_CASE("churn leaves a table as small as its entries need") {
+    constexpr uint32_t kCount = 10'000;
+    Index index(kCount + 16);
+    for (uint32_t slot = 0; slot < kCount; slot++) REQUIRE(index.insert(slot, key_of(slot)));
+    uint64_t number = kCount;
+    for (int round = 0; round < 30; round++) {
+        for (uint32_t slot = 0; slot < kCount; slot++) {
+            index.table.remove(hash_key(key_of(number - kCount)), slot);
+            REQUIRE(index.insert(slot, key_of(number++)));
+        }
+    }
+    // 16.2 bytes an entry are expected at the most (slots.cpp promises 20).
+    CHECK(index.table.bytes() < kCount * 18);
+    uint32_t wrong = 0;
+    for (uint32_t slot = 0; slot < kCount; slot++)
+        wrong += index.look(key_of(number - kCount + slot)) != slot ? 1 : 0;
+    CHECK(wrong == 0);
+}
+
 TEST_CASE("a table of 100,000 keys finds each and no other, for writer and reader") {
     constexpr uint32_t kCount = 100'000;
     Index index(kCount + 16);
