@@ -146,7 +146,7 @@ class Cache {
     void push_new_segments(Space& space);
     void move_segments(Space& space, uint64_t now);
     void rebalance(uint64_t now);
-    Status drop(std::string name, uint64_t now);
+    Status drop(const std::string& name, uint64_t now);
     nlohmann::json describe(Space& space) const;
     Result<std::string> query_node(uint32_t session, const std::string& verb);
     Result<std::string> empty_space(Space& space, uint32_t may, const std::string& verb,

@@ -121,7 +121,7 @@ class RemoteLink final : public Link {
     void spawn(kj::Promise<void> promise);
 
     template <typename T, typename F>
-    Result<T> call(uint64_t deadline, F start);
+    Result<T> call(uint64_t deadline, const F& start);
 
     std::string path_;
     std::string token_;
@@ -454,7 +454,7 @@ kj::Promise<void> RemoteLink::need_segments(std::shared_ptr<Mapped> mapped, cons
 void RemoteLink::stop(uint64_t deadline) {
     deadline = std::min(deadline, fabric::boot_time() + kCloseMost);
     Result<Nothing> closed = call<Nothing>(
-        deadline, [this](std::shared_ptr<Waiting<Nothing>> waiting) -> kj::Promise<void> {
+        deadline, [this](const std::shared_ptr<Waiting<Nothing>>& waiting) -> kj::Promise<void> {
             KJ_IF_MAYBE (live, session_) {
                 return live->closeRequest().send().then(
                     [waiting](auto&&) { waiting->answer(Nothing{}); });
@@ -521,7 +521,7 @@ void RemoteLink::run(const std::shared_ptr<Mapped>& mapped, Request& request, Do
 }
 
 template <typename T, typename F>
-Result<T> RemoteLink::call(uint64_t deadline, F start) {
+Result<T> RemoteLink::call(uint64_t deadline, const F& start) {
     auto waiting =
         std::make_shared<Waiting<T>>();  // shared with the work, which may outlive this wait
     std::future<Result<T>> result = waiting->promise.get_future();
@@ -547,7 +547,7 @@ Result<std::shared_ptr<Mapped>> RemoteLink::open(const std::string& name,
                                                  uint64_t deadline) {
     using Waiter = std::shared_ptr<Waiting<std::shared_ptr<Mapped>>>;
     return call<std::shared_ptr<Mapped>>(
-        deadline, [this, name, options, floor_known](Waiter waiting) {
+        deadline, [this, name, options, floor_known](const Waiter& waiting) {
             return open_now(name, options, floor_known)
                 .then([waiting](Result<std::shared_ptr<Mapped>>&& opened) {
                     waiting->answer(std::move(opened));
@@ -557,7 +557,8 @@ Result<std::shared_ptr<Mapped>> RemoteLink::open(const std::string& name,
 
 Status RemoteLink::close(const std::shared_ptr<Mapped>& mapped, uint64_t deadline) {
     return call<Nothing>(
-        deadline, [this, mapped](std::shared_ptr<Waiting<Nothing>> waiting) -> kj::Promise<void> {
+        deadline,
+        [this, mapped](const std::shared_ptr<Waiting<Nothing>>& waiting) -> kj::Promise<void> {
             OpenSpace* space = find(mapped);
             kj::Maybe<rpc::Space::Client> capability;
             if (space != nullptr) capability = kj::mv(space->capability);
@@ -580,7 +581,8 @@ Result<std::string> RemoteLink::query(const std::shared_ptr<Mapped>& mapped,
                                       const std::string& words, uint64_t deadline) {
     return call<std::string>(
         deadline,
-        [this, mapped, words](std::shared_ptr<Waiting<std::string>> waiting) -> kj::Promise<void> {
+        [this, mapped,
+         words](const std::shared_ptr<Waiting<std::string>>& waiting) -> kj::Promise<void> {
             auto answer = [waiting](auto&& response) {
                 if (response.hasFailure()) {
                     waiting->answer(failure_of(response.getFailure()));

@@ -245,8 +245,9 @@ Result<std::string> Cache::query(uint32_t session, uint64_t opening, const std::
 }
 
 /** The namespace is gone once its last opening has closed. Its floor is remembered. */
-Status Cache::drop(std::string name, uint64_t now) {
-    Space& space = *spaces_.at(name);
+Status Cache::drop(const std::string& name, uint64_t now) {
+    auto found = spaces_.find(name);
+    Space& space = *found->second;
     for (auto& [id, segment] : space.space->slots().segments()) {
         if (!segment->retiring) space.space->retire(*segment, now);
     }
@@ -260,7 +261,7 @@ Status Cache::drop(std::string name, uint64_t now) {
     for (uint64_t id : pins) unpin(id);
     announced_.erase(&space);
     if (space.space->floor() > 0) dropped_floors_[name] = space.space->floor();
-    spaces_.erase(name);
+    spaces_.erase(found);  // and with it the name, where it is the space's own
     return persist();
 }
 
