@@ -1,0 +1,12 @@
+"""Weft for Hugging Face transformers: a `Cache` that loads the longest prefix of a prompt that Weft
+knows, and saves what is new. Needs `weft-kv[transformers]`; see docs/transformers.md.
+
+    namespace = ModelNamespace(store, "me/llama", model)
+    cache = WeftCache(namespace, input_ids)
+    sequences = model.generate(input_ids, past_key_values=cache)
+"""
+
+from .cache import WeftCache
+from .namespace import ModelNamespace
+
+__all__ = ["ModelNamespace", "WeftCache"]

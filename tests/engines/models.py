@@ -1,0 +1,69 @@
+"""Tiny models of random weights, the same in every process, for the tests of engines: as sensitive to
+each key and value as a real one, in milliseconds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import (
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+TOKENS = 256
+_SHAPE: dict[str, Any] = dict(
+    vocab_size=TOKENS,
+    hidden_size=64,
+    intermediate_size=128,
+    num_hidden_layers=4,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=16,
+    initializer_range=0.2,  # so that attention matters
+    bos_token_id=None,
+    eos_token_id=None,
+    pad_token_id=None,
+)
+_KINDS: dict[str, tuple[type[PreTrainedModel], Any]] = {
+    "llama": (LlamaForCausalLM, LlamaConfig),
+    "qwen": (Qwen3ForCausalLM, Qwen3Config),
+    # Layers 0, 1 and 3 see 24 tokens: less than two blocks of 16, and no multiple of one.
+    "gemma": (Gemma3ForCausalLM, Gemma3TextConfig),
+}
+KINDS = tuple(_KINDS)
+
+
+def make(kind: str, dtype: torch.dtype = torch.float32, **config: Any) -> Any:
+    """A model of KINDS; config: of its config, beside what makes it tiny."""
+    model, config_type = _KINDS[kind]
+    if kind == "gemma":
+        config = {"sliding_window": 24, "sliding_window_pattern": 3, **config}
+    torch.manual_seed(1)
+    return model(config_type(**{**_SHAPE, **config})).to(dtype).eval()
+
+
+def prompt(length: int, seed: int = 7, rows: int = 1) -> torch.Tensor:
+    """(rows, length) random tokens; a seed's longer prompt does not begin with its shorter one."""
+    chance = torch.Generator().manual_seed(seed * 1000 + length)
+    return torch.randint(0, TOKENS, (rows, length), generator=chance)
+
+
+def generate(model: Any, ids: torch.Tensor, cache: Any, **more: Any) -> tuple[Any, Any]:
+    """Greedy tokens, (rows, prompt + 24), and the logits of each of the 24, (24, rows, TOKENS)."""
+    given = {
+        "attention_mask": torch.ones_like(ids),
+        "max_new_tokens": 24,
+        "do_sample": False,
+        "pad_token_id": 0,
+        **more,
+    }
+    done = model.generate(
+        ids, past_key_values=cache, output_logits=True, return_dict_in_generate=True, **given
+    )
+    return done.sequences, torch.stack(done.logits)
