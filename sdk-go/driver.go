@@ -170,7 +170,7 @@ func (d *driver) run(ctx context.Context, c *call, tag uint64) error {
 		d.inFlight[tag%queueDepth].Store(nil)
 		d.free <- tag
 		if d.closed.Load() {
-			return &Error{Code: ErrClosed, Words: "the store is closed"}
+			return errStoreClosed
 		}
 		return failed(taken, "")
 	}
@@ -227,7 +227,7 @@ type drivers struct {
 const driversMost = 16 // then calls wait for room
 
 func (ds *drivers) run(ctx context.Context, c *call) error {
-	if err := ctx.Err(); err != nil {
+	if err := ended(ctx); err != nil {
 		return err
 	}
 	if deadline, ok := ctx.Deadline(); ok {
@@ -266,7 +266,7 @@ func (ds *drivers) grow(count int) error {
 	defer ds.lock.Unlock()
 	opened := *ds.opened.Load()
 	if ds.closed {
-		return &Error{Code: ErrClosed, Words: "the store is closed"}
+		return errStoreClosed
 	}
 	if len(opened) != count {
 		return nil

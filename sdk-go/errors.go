@@ -114,14 +114,28 @@ var plain = map[Code]string{
 
 // failed makes the error of a negated code that a call returned, with the words it gave, if any.
 func failed(returned int32, words string) error {
-	code := Code(-returned)
 	if words == "" {
-		words = code.Error()
-		if said, ok := plain[code]; ok {
-			words += ": " + said
-		}
+		words = wordsOf(Code(-returned))
 	}
-	return &Error{Code: code, Words: words}
+	return &Error{Code: Code(-returned), Words: words}
+}
+
+func wordsOf(code Code) string {
+	if said, ok := plain[code]; ok {
+		return code.Error() + ": " + said
+	}
+	return code.Error()
+}
+
+// A closed store's calls say so, whatever the library has to say of its handle.
+var errStoreClosed = &Error{Code: ErrClosed, Words: "the store is closed"}
+
+// failed is the same of a call on s.
+func (s *Store) failed(returned int32, words string) error {
+	if Code(-returned) == ErrClosed && s.isClosing() {
+		return errStoreClosed
+	}
+	return failed(returned, words)
 }
 
 // failed is the same of a call on n; what is closed the library no longer knows.
@@ -129,9 +143,7 @@ func (n *Namespace) failed(returned int32) error {
 	if Code(-returned) == ErrInvalid && n.isClosed() {
 		return &Error{Code: ErrClosed, Words: "namespace " + n.Name + " is closed"}
 	}
-	err := failed(returned, "").(*Error)
-	err.Words = "namespace " + n.Name + ": " + err.Words
-	return err
+	return n.store.failed(returned, "namespace "+n.Name+": "+wordsOf(Code(-returned)))
 }
 
 // newFailure is what calls of the ABI write their words into.
@@ -141,6 +153,14 @@ func newFailure() *lowlevel.Failure { return &lowlevel.Failure{StructSize: lowle
 func said(f *lowlevel.Failure) string {
 	words, _, _ := bytes.Cut(f.Message[:], []byte{0})
 	return string(words)
+}
+
+// ended is why a call with this context is not begun, nil where it is.
+func ended(ctx context.Context) error {
+	if ctx == nil {
+		return invalid("the context is nil: give context.Background(), which never ends")
+	}
+	return ctx.Err()
 }
 
 func invalid(format string, values ...any) error {

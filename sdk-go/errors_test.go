@@ -4,9 +4,11 @@ package weft_test
 // never a crash.
 
 import (
+	"context"
 	"errors"
 	"os"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -75,6 +77,49 @@ func TestOpsFailWithWords(t *testing.T) {
 	is(t, err, weft.ErrInvalid)
 	_, err = space.Save(ctx, key("k"), nil)
 	is(t, err, weft.ErrInvalid)
+	_, err = space.View(ctx, key("k"), weft.Part(1))
+	says(t, err, "view in tests/any: part=1: the namespace has 1 parts")
+	_, err = space.ViewList(ctx, []weft.Key{key("k")}, weft.Verify())
+	says(t, err, "view in tests/any: it takes no option but Part")
+	r := must[*weft.Reservation](t)(space.Reserve(ctx, key("k"), 100))
+	defer r.Abort(ctx)
+	says(t, r.Final(ctx, 101), "final: 101 bytes of a part of 100")
+	equal(t, r.Final(ctx, 100), nil)
+}
+
+// says checks the words of an error of a wrong argument.
+func says(t *testing.T, err error, words string) {
+	t.Helper()
+	is(t, err, weft.ErrInvalid)
+	if !strings.Contains(err.Error(), words) {
+		t.Errorf("%q lacks %q", err, words)
+	}
+}
+
+func TestANilContextIsAWrongArgument(t *testing.T) {
+	space := openSpace(t)
+	save(t, space, key("k"), content(10, 0))
+	var none context.Context
+	keys := []weft.Key{key("k")}
+	r := must[*weft.Reservation](t)(space.Reserve(ctx, key("r"), 100))
+	queue := must[*weft.Queue](t)(openStore(t, "memory=16MiB").Queue(""))
+	defer queue.Close()
+	for _, act := range []func() error{
+		func() error { _, err := space.Save(none, key("k"), content(10, 0)); return err },
+		func() error { _, err := space.Load(none, key("k"), nil); return err },
+		func() error { _, err := space.Match(none, keys); return err },
+		func() error { _, err := space.View(none, key("k")); return err },
+		func() error { _, err := space.ViewList(none, keys); return err },
+		func() error { _, err := space.FetchList(none, keys); return err },
+		func() error { _, err := queue.Reap(none, make([]weft.Event, 1)); return err },
+		func() error { _, err := r.Commit(none); return err },
+		func() error { return r.Abort(none) },
+	} {
+		says(t, act(), "the context is nil")
+	}
+	runtime.GC() // what was pinned would end the program here
+	runtime.GC()
+	equal(t, r.Abort(ctx), nil) // nothing was done to it
 }
 
 func TestUseAfterCloseIsAnError(t *testing.T) {
@@ -92,7 +137,8 @@ func TestUseAfterCloseIsAnError(t *testing.T) {
 		"query":     func() error { _, err := store.Stats(); return err },
 		"namespace": func() error { _, err := store.Namespace("tests/more", ""); return err },
 	} {
-		if err := act(); !errors.Is(err, weft.ErrClosed) {
+		err := act()
+		if !errors.Is(err, weft.ErrClosed) || err.Error() != "weft: the store is closed" {
 			t.Errorf("%s gives %v", what, err)
 		}
 	}

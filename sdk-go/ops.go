@@ -93,6 +93,8 @@ func (n *Namespace) check(
 	switch {
 	case code == ErrMiss:
 		return miss(event.Detail)
+	case (code == ErrCanceled || code == ErrClosed) && n.store.isClosing():
+		words = errStoreClosed.Words
 	case code == ErrRange:
 		words = invalid("it would take %d bytes", event.Handle).(*Error).Words
 	case event.Handle != 0:

@@ -79,6 +79,9 @@ func (qs *quicks) run(ctx context.Context, c *call, q *quick) error {
 	c.ops[0].Tag = 0
 	if taken := lowlevel.Submit(q.queue, c.ops); taken < 1 {
 		qs.put(q)
+		if qs.closed.Load() {
+			return errStoreClosed
+		}
 		return failed(taken, "")
 	}
 	if lowlevel.Reap(q.queue, q.events, 0) == 1 {

@@ -1,8 +1,7 @@
 package weft
 
 // Queue: the ABI's own way of work, for whom a call an op is too slow, or who needs what the calls
-// do not say. Invariant: Op and Event are the ABI's structs field by field, so that slices of them
-// cross as they lie; the conversions below compile only while that is so.
+// do not say. Op, Item and Event are the ABI's structs, so that slices of them cross as they lie.
 
 import (
 	"context"
@@ -11,39 +10,20 @@ import (
 	"runtime"
 	"sync"
 	"time"
-	"unsafe"
 
+	"github.com/weft-kv/weft/sdk-go/abi"
 	"github.com/weft-kv/weft/sdk-go/internal/lowlevel"
 )
 
 // Op is weft_op: weft.h says what each field means to each kind. Memory that it names (Offset in
 // Region, a list's items) must be pinned (runtime.Pinner) until its event has been reaped.
-type Op struct {
-	Tag, KeyHi, KeyLo, Offset    uint64
-	Size, Start, Space, Region   uint32
-	TimeoutMs, TTLSeconds, Flags uint32
-	Kind, Part                   uint16
-}
+type Op = abi.Op
 
 // Item is weft_item: one block of a list.
-type Item struct {
-	KeyHi, KeyLo, Offset uint64
-	Size                 uint32
-	Status               int32
-}
+type Item = abi.Item
 
 // Event is weft_event: how an op ended. Status is 0 or more, or a negated Code.
-type Event struct {
-	Tag, Value, Handle uint64
-	Status             int32
-	Detail             uint32
-}
-
-var (
-	_ = lowlevel.Op(Op{})
-	_ = lowlevel.Item(Item{})
-	_ = lowlevel.Event(Event{})
-)
+type Event = abi.Event
 
 // Kinds of ops, and flags: WEFT_OP_ and WEFT_ of weft.h.
 const (
@@ -83,7 +63,7 @@ type Queue struct {
 func (s *Store) Queue(options string) (*Queue, error) {
 	handle, failure := new(uint64), newFailure()
 	if code := lowlevel.Queue_open(s.handle, options, handle, failure); code < 0 {
-		return nil, failed(code, said(failure))
+		return nil, s.failed(code, said(failure))
 	}
 	return &Queue{handle: *handle}, nil
 }
@@ -94,8 +74,7 @@ func (q *Queue) Handle() uint64 { return q.handle }
 // Submit takes ops in order and says how many, none of them with ErrAgain where the queue is full.
 // A malformed op is taken and fails alone. Any goroutine; never waits.
 func (q *Queue) Submit(ops []Op) (int, error) {
-	first := (*lowlevel.Op)(unsafe.Pointer(unsafe.SliceData(ops)))
-	taken := lowlevel.Submit(q.handle, unsafe.Slice(first, len(ops)))
+	taken := lowlevel.Submit(q.handle, ops)
 	if taken < 0 {
 		return 0, failed(taken, "")
 	}
@@ -105,12 +84,14 @@ func (q *Queue) Submit(ops []Op) (int, error) {
 // Reap gives the events that are there, and waits in the netpoller while there are none; a context
 // that has ended looks once. Errors: the context's; ErrClosed, when none will come.
 func (q *Queue) Reap(ctx context.Context, events []Event) (int, error) {
+	if ctx == nil {
+		return 0, ended(ctx)
+	}
 	q.lock.Lock()
 	defer q.lock.Unlock()
-	first := (*lowlevel.Event)(unsafe.Pointer(unsafe.SliceData(events)))
 	var count int32
 	look := func(uintptr) bool {
-		count = lowlevel.Reap(q.handle, unsafe.Slice(first, len(events)), 0)
+		count = lowlevel.Reap(q.handle, events, 0)
 		return count != 0
 	}
 	for look(0); count == 0 && ctx.Err() == nil; {

@@ -13,7 +13,7 @@ const firstGuess = 1 << 16 // bytes first tried for a part of unknown size
 
 // Match counts how many of these lead blocks this host's memory holds, whole. Never waits.
 func (n *Namespace) Match(ctx context.Context, keys []Key) (int, error) {
-	if err := ctx.Err(); err != nil {
+	if err := ended(ctx); err != nil {
 		return 0, err
 	}
 	count := lowlevel.Match(n.store.handle, n.Space, itemsOf(keys))
@@ -121,10 +121,7 @@ func (n *Namespace) Fetch(ctx context.Context, key Key, options ...Option) (View
 	if err != nil {
 		return View{}, err
 	}
-	h := helds.Get().(*held)
-	h.look.Handle = event.Handle
-	h.look.Item = lowlevel.Item{Offset: event.Value, Size: event.Detail}
-	return n.hold(h), nil
+	return n.hold(event), nil
 }
 
 // FetchList views a chain's lead blocks, brought to this host first if need be. Options: as
@@ -184,7 +181,7 @@ func (n *Namespace) newHold(what string, handle uint64) *hold {
 	h := &hold{n.store.handle, handle}
 	runtime.SetFinalizer(h, func(h *hold) {
 		leaked("%s in %s", what, n.Name)
-		lowlevel.Release_one(h.store, h.handle)
+		lowlevel.ReleaseOne(h.store, h.handle)
 	})
 	return h
 }
@@ -192,6 +189,6 @@ func (n *Namespace) newHold(what string, handle uint64) *hold {
 func (h *hold) release() {
 	if h != nil {
 		runtime.SetFinalizer(h, nil)
-		lowlevel.Release_one(h.store, h.handle) // a second time it is no handle any more
+		lowlevel.ReleaseOne(h.store, h.handle) // a second time it is no handle any more
 	}
 }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes internal/lowlevel's lowlevel.go and lowlevel_wrap.c from lowlevel.i, look.h and capi/weft.h with SWIG 4.1. --check
+# Makes internal/lowlevel's lowlevel.go and lowlevel_wrap.c from lowlevel.i and capi/weft.h with SWIG 4.1. --check
 # compares instead and fails with a diff where they are stale (CI). The output depends on SWIG's version, which it names.
 set -eu
 cd "$(dirname "$0")"

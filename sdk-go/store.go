@@ -57,7 +57,7 @@ func (s *Store) all() (uint32, error) {
 	}
 	region, failure := new(uint32), newFailure()
 	if code := lowlevel.Region_adopt(s.handle, 0, 0, -1, region, failure); code < 0 {
-		return 0, failed(code, said(failure))
+		return 0, s.failed(code, said(failure))
 	}
 	s.memory.Store(*region)
 	return *region, nil
@@ -90,6 +90,9 @@ func (s *Store) Close() error {
 	return nil
 }
 
+// isClosing tells whether Close was called.
+func (s *Store) isClosing() bool { return s.drivers.quicks.closed.Load() }
+
 // Query asks in words, as weft_query has them ("about", "stats", "namespaces", "explain key=..."),
 // and answers in JSON.
 func (s *Store) Query(words string) (json.RawMessage, error) { return s.query(0, words) }
@@ -108,7 +111,7 @@ func (s *Store) query(space uint32, words string) (json.RawMessage, error) {
 	for {
 		size := lowlevel.Query(s.handle, space, words, answer, failure)
 		if size < 0 {
-			return nil, failed(size, said(failure))
+			return nil, s.failed(size, said(failure))
 		}
 		if int(size) < len(answer) {
 			return answer[:size:size], nil
@@ -151,7 +154,7 @@ func (s *Store) Namespace(name, options string) (*Namespace, error) {
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	if code := lowlevel.Namespace_open(s.handle, name, options, layout, failure); code < 0 {
-		return nil, failed(code, said(failure))
+		return nil, s.failed(code, said(failure))
 	}
 	s.spaces[layout.Space] = true
 	return &Namespace{

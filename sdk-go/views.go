@@ -1,11 +1,6 @@
 package weft
 
 // Views: what reads blocks in the cache's own memory, until it is released.
-//
-// A View must cost little more than the two calls that it is, so it is a value, and what it holds
-// comes from a pool, where `held` keeps its finalizer through all its uses. Each use has its turn,
-// which Release ends: so a second release, or a look after it, finds another turn and does nothing.
-// held has no Go pointers: C writes into it.
 
 import (
 	"context"
@@ -13,48 +8,32 @@ import (
 	"io"
 	"log"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"unsafe"
 
 	"github.com/weft-kv/weft/sdk-go/internal/lowlevel"
 )
 
-type held struct {
-	look  lowlevel.Look // its Handle is 0 while nothing is held
-	store uint64
-	turn  atomic.Uint64
-}
-
-var helds = sync.Pool{New: func() any {
-	h := new(held)
-	runtime.SetFinalizer(h, (*held).forgotten)
-	return h
-}}
-
-// forgotten runs when neither the pool nor a View refers to h any more.
-func (h *held) forgotten() {
-	if h.look.Handle != 0 {
-		leaked("a view of %d bytes", h.look.Size)
-		lowlevel.Release_one(h.store, h.look.Handle)
-	}
-}
-
 // View is a read-only look at a part in the cache's own memory: it stays as it is, whatever becomes
 // of the block, until Release. It is a value, and its copies are one view. The zero View is
 // released.
 type View struct {
-	held *held
-	turn uint64
+	held   *held
+	handle uint64
 }
 
 // Bytes is the part. It must not be written, nor used after Release: keep the View for as long. nil
 // after Release.
 func (v View) Bytes() []byte {
-	if v.held == nil || v.held.turn.Load() != v.turn {
+	if v.held == nil {
 		return nil
 	}
-	return bytesAt(v.held.look.Offset, v.held.look.Size)
+	look := &v.held.look
+	address, size := atomic.LoadUint64(&look.Offset), atomic.LoadUint32(&look.Size)
+	if atomic.LoadUint64(&look.Handle) != v.handle {
+		return nil
+	}
+	return bytesAt(address, size)
 }
 
 // Len is the part's size in bytes, 0 after Release.
@@ -65,7 +44,7 @@ func (v View) Len() int { return len(v.Bytes()) }
 func (v View) ReadAt(into []byte, at int64) (int, error) {
 	part := v.Bytes()
 	if part == nil {
-		return 0, ErrClosed
+		return 0, &Error{Code: ErrClosed, Words: "the view is released"}
 	}
 	if at < 0 {
 		return 0, invalid("offset %d", at)
@@ -80,54 +59,76 @@ func (v View) ReadAt(into []byte, at int64) (int, error) {
 
 // Release lets the block go; twice is once. Any goroutine; never waits.
 func (v View) Release() {
-	if h := v.held; h != nil && h.turn.CompareAndSwap(v.turn, v.turn+1) {
-		handle := h.look.Handle
-		h.look.Handle = 0
-		lowlevel.Release_one(h.store, handle)
-		helds.Put(h)
+	if v.held != nil {
+		v.held.release(v.handle)
 	}
 }
 
-// hold makes the View of h, whose look is filled.
-func (n *Namespace) hold(h *held) View {
-	h.store = n.store.handle
-	return View{h, h.turn.Load()}
+// hold makes the View of what an op has viewed.
+func (n *Namespace) hold(event lowlevel.Event) View {
+	h := takeAnother()
+	atomic.StoreUint64(&h.look.Offset, event.Value)
+	atomic.StoreUint32(&h.look.Size, event.Detail)
+	atomic.StoreUint64(&h.look.Store, n.store.handle)
+	atomic.StoreUint64(&h.look.Handle, event.Handle)
+	return View{h, event.Handle}
 }
 
-// View looks at a block in this host's memory. Never waits. Errors: ErrMiss, whose Reason is always
-// Far, for it looks nowhere else (Fetch, Load and Find tell why); ErrFenced; ErrQuota at the limit
-// of views.
+// View looks at a block in this host's memory. Never waits. Options: Part. Errors: ErrMiss, whose
+// Reason is always Far, for it looks nowhere else (Fetch, Load and Find tell why); ErrFenced;
+// ErrQuota at the limit of views.
 func (n *Namespace) View(ctx context.Context, key Key, options ...Option) (View, error) {
-	var op lowlevel.Op
-	if err := ctx.Err(); err != nil {
-		return View{}, err
-	}
+	part := uint32(0)
 	if len(options) > 0 {
-		if err := lay(&op, options); err != nil {
+		var err error
+		if part, err = n.partOf(options); err != nil {
 			return View{}, err
 		}
 	}
-	h := helds.Get().(*held)
-	h.look.Item = lowlevel.Item{KeyHi: key.Hi, KeyLo: key.Lo}
-	place := uintptr(unsafe.Pointer(&h.look)) // on the heap, which does not move
-	lowlevel.View_one(n.store.handle, n.Space, uint32(op.Part), place)
+	if ctx == nil {
+		return View{}, ended(ctx)
+	}
+	if err := ctx.Err(); err != nil {
+		return View{}, err
+	}
+	h := near()
+	if h == nil || !h.isFree() || !h.begin() {
+		h = takeAnother()
+	}
+	lowlevel.LookAt(h.place(), n.store.handle, n.Space, part, key.Hi, key.Lo)
 	if h.look.Viewed != 1 {
 		return View{}, h.refused(n)
 	}
-	return n.hold(h), nil
+	return View{h, atomic.LoadUint64(&h.look.Handle)}, nil
+}
+
+// partOf is the part that options of a look name.
+func (n *Namespace) partOf(options []Option) (uint32, error) {
+	var op lowlevel.Op
+	if err := lay(&op, options); err != nil {
+		return 0, err
+	}
+	if op != (lowlevel.Op{Part: op.Part}) {
+		return 0, invalid("view in %s: it takes no option but Part", n.Name)
+	}
+	if int(op.Part) >= n.Parts {
+		return 0, invalid("view in %s: part=%d: the namespace has %d parts, counted from 0",
+			n.Name, op.Part, n.Parts)
+	}
+	return uint32(op.Part), nil
 }
 
 // refused is why h holds nothing; h goes back.
 func (h *held) refused(n *Namespace) error {
-	look := h.look
-	helds.Put(h)
+	viewed, status, size := h.look.Viewed, h.look.Status, h.look.Size
+	h.give()
 	switch {
-	case look.Viewed < 0:
-		return n.failed(look.Viewed)
-	case look.Status < 0 && Code(-look.Status) != ErrMiss:
-		return n.failed(look.Status)
+	case viewed < 0:
+		return n.failed(viewed)
+	case status < 0 && Code(-status) != ErrMiss:
+		return n.failed(status)
 	}
-	return miss(look.Size)
+	return miss(size)
 }
 
 // Views are read-only looks at a list's lead blocks, under one handle.
@@ -168,22 +169,22 @@ func (v *Views) Bytes(at int) []byte {
 func (v *Views) Release() {
 	if !v.ended.Swap(true) {
 		runtime.SetFinalizer(v, nil)
-		lowlevel.Release_one(v.store, v.handle)
+		lowlevel.ReleaseOne(v.store, v.handle)
 	}
 }
 
 // ViewList looks at the lead blocks that this host's memory holds; fewer, or none, where it has not
 // all of them, and at the limit of views. Never waits.
 func (n *Namespace) ViewList(ctx context.Context, keys []Key, options ...Option) (*Views, error) {
-	var op lowlevel.Op
-	if err := ctx.Err(); err != nil {
+	if err := ended(ctx); err != nil {
 		return nil, err
 	}
-	if err := lay(&op, options); err != nil {
+	part, err := n.partOf(options)
+	if err != nil {
 		return nil, err
 	}
 	items, handle := itemsOf(keys), new(uint64)
-	count := lowlevel.View(n.store.handle, n.Space, uint32(op.Part), items, handle)
+	count := lowlevel.View(n.store.handle, n.Space, part, items, handle)
 	if count < 0 {
 		return nil, n.failed(count)
 	}
@@ -201,13 +202,13 @@ func bytesAt(address uint64, size uint32) []byte {
 var reporter atomic.Pointer[func(what string)]
 
 // ReportLeaks calls report, on a goroutine of the runtime, for each view, reservation, pin and
-// claim that was not let go before it was collected, and which is let go then. Without it they are
-// logged by package log.
+// claim that was not let go before it was collected, and which is let go then. Without it, or with
+// nil, they are logged by package log.
 func ReportLeaks(report func(what string)) { reporter.Store(&report) }
 
 func leaked(format string, values ...any) {
 	what := "weft: not let go: " + fmt.Sprintf(format, values...)
-	if report := reporter.Load(); report != nil {
+	if report := reporter.Load(); report != nil && *report != nil {
 		(*report)(what)
 		return
 	}

@@ -3,9 +3,11 @@ package weft_test
 // Views: the cache's own memory, until it is released; once and not twice; and not forgotten.
 
 import (
+	"bytes"
 	"io"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -48,6 +50,42 @@ func TestASecondReleaseLetsNobodyElsesViewGo(t *testing.T) {
 	weft.View{}.Release()
 }
 
+func TestViewsThatManyReleaseAtOnceAreReleasedOnce(t *testing.T) {
+	store := openStore(t, "memory=64MiB")
+	space := must[*weft.Namespace](t)(store.Namespace("tests/race", "part_bytes=0"))
+	for at := range 8 {
+		save(t, space, weft.Key{Lo: uint64(at)}, content(64, byte(at)))
+	}
+	var group sync.WaitGroup
+	for at := range 8 {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			for range 300 {
+				var held [3]weft.View // one in this goroutine's own place, and others
+				for place := range held {
+					held[place] = must[weft.View](t)(space.View(ctx, weft.Key{Lo: uint64(at)}))
+				}
+				var releasing sync.WaitGroup
+				for _, view := range []weft.View{held[0], held[0], held[1], held[1]} {
+					releasing.Add(1)
+					go func() {
+						defer releasing.Done()
+						view.Release()
+					}()
+				}
+				releasing.Wait()
+				if held[0].Bytes() != nil || !bytes.Equal(held[2].Bytes(), content(64, byte(at))) {
+					t.Error("a release let another view go")
+				}
+				held[2].Release()
+			}
+		}()
+	}
+	group.Wait()
+	equal(t, store.Close(), nil) // no view is left
+}
+
 func TestAViewIsRead(t *testing.T) {
 	space := openSpace(t)
 	save(t, space, key("k"), content(3000, 9))
@@ -64,6 +102,7 @@ func TestAViewIsRead(t *testing.T) {
 	view.Release()
 	_, err = view.ReadAt(make([]byte, 1), 0)
 	is(t, err, weft.ErrClosed)
+	equal(t, err.Error(), "weft: the view is released")
 }
 
 func TestViewsOfALeadOfAList(t *testing.T) {
@@ -122,9 +161,24 @@ func TestWhatIsForgottenIsReportedAndLetGo(t *testing.T) {
 	defer weft.ReportLeaks(nil)
 	keys := chainOf(t, 2)
 	must[int](t)(space.SaveList(ctx, keys, weft.Rows(make([]byte, 512), 2)))
-	fresh := []weft.Key{key("c")}
+	fresh, short, other := []weft.Key{key("c")}, key("5"), key("7")
+	save(t, space, short, content(5, 0))
+	save(t, space, other, content(7, 0))
+	var views []weft.View // so that the one that is forgotten is in a place, or is not
+	defer func() {
+		for _, view := range views {
+			view.Release()
+		}
+	}()
 	for words, forget := range map[string]func() (any, error){
-		"a view of 256 bytes":  func() (any, error) { return space.View(ctx, keys[0]) },
+		"a view of 256 bytes": func() (any, error) { return space.View(ctx, keys[0]) },
+		"a view of 5 bytes": func() (any, error) {
+			for range 3 {
+				views = append(views, must[weft.View](t)(space.View(ctx, keys[0])))
+			}
+			return space.View(ctx, short)
+		},
+		"a view of 7 bytes":    func() (any, error) { return space.Fetch(ctx, other) },
 		"views of 2 blocks":    func() (any, error) { return space.ViewList(ctx, keys) },
 		"a pin in tests/any":   func() (any, error) { return space.Find(ctx, keys, weft.Pin()) },
 		"a claim in tests/any": func() (any, error) { return space.Claim(ctx, fresh) },

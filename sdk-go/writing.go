@@ -136,7 +136,15 @@ func (r *Reservation) Bytes(at int) []byte {
 }
 
 // Final makes the bytes before size of each part final, for those who follow; more are to come.
+// Errors: ErrInvalid where no part has as many.
 func (r *Reservation) Final(ctx context.Context, size int) error {
+	most := 0
+	for at := range r.items {
+		most = max(most, len(r.Bytes(at)))
+	}
+	if size > most && r.handle != 0 {
+		return invalid("final: %d bytes of a part of %d", size, most)
+	}
 	options := []Option{Size(size)}
 	c, op, err := r.namespace.start(lowlevel.WEFT_OP_COMMIT, lowlevel.WEFT_MORE, options)
 	if err != nil {
@@ -159,6 +167,9 @@ func (r *Reservation) Commit(ctx context.Context, options ...Option) (bool, erro
 // that it can be deferred. A ctx that has ended does not keep it from aborting: else the memory
 // would be lost.
 func (r *Reservation) Abort(ctx context.Context) error {
+	if ctx == nil {
+		return ended(ctx)
+	}
 	_, err := r.finish(context.WithoutCancel(ctx), lowlevel.WEFT_OP_ABORT, "abort", nil)
 	return err
 }
@@ -166,7 +177,7 @@ func (r *Reservation) Abort(ctx context.Context) error {
 func (r *Reservation) finish(
 	ctx context.Context, kind int, what string, options []Option,
 ) (lowlevel.Event, error) {
-	if err := ctx.Err(); err != nil {
+	if err := ended(ctx); err != nil {
 		return lowlevel.Event{}, err // nothing was done: the reservation is as it was
 	}
 	r.lock.Lock()

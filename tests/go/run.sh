@@ -51,8 +51,10 @@ says() { # WORDS COMMAND...: it fails, with these words
 
 # Of its own flags, so that nothing built before is taken from Go's cache.
 without_library() {
-    (cd sdk-go && CGO_CFLAGS=-O1 PKG_CONFIG_PATH=$work PKG_CONFIG_LIBDIR=$work go build ./internal/lowlevel)
+    (cd sdk-go && CGO_CFLAGS=-O1 PKG_CONFIG_PATH=$work PKG_CONFIG_LIBDIR=$work go build .)
 }
+
+without_cgo() { (cd sdk-go && CGO_ENABLED=0 go build .); }
 
 # A weft.h of before the first ABI, found as an installed one is.
 with_too_old_library() {
@@ -79,6 +81,9 @@ test_sdk
 for name in hello share ranks stream embeddings; do check "example $name" example $name; done
 check "the README's program" readme
 check "a missing library is named, and where it is looked for" says "weft.pc" without_library
+check "and what to install" says "'weft', required by 'install-libweft-dev', not found" without_library
+check "a build without cgo says what it needs" says "Weft needs CGO_ENABLED=1, a C compiler and an installed libweft-dev" \
+    without_cgo
 check "a library that is too old says what to install" says "install libweft 0.1 or newer" with_too_old_library
 check "and one that is too old where a program runs" says "ABI 0 .*: install a newer libweft" with_older_library_at_run_time
 echo "$passed passed, $failed failed"

@@ -1,8 +1,8 @@
 /*
- * What must be fast from Go: one block is viewed, and let go, in one call each. What a view needs
- * and gives lies in one struct, whose address goes as a number, so that cgo has no pointer to
- * check; and neither call has a result: both would cost what a call does. The struct must lie on
- * the heap, as an object's does that a pool gave.
+ * What must be fast from Go: one block is viewed, and let go, in one call each, without SWIG's
+ * layer between. What a view needs and gives lies in one struct, whose address goes as a number, so
+ * that cgo has no pointer to check; and no call has a result: both would cost what a call does. The
+ * struct must lie on the heap, whose objects do not move.
  */
 #ifndef WEFT_LOOK_H
 #define WEFT_LOOK_H
@@ -13,25 +13,40 @@
 #endif
 
 /* A view of one block. item: its key; then its address, bytes and status, as weft_view gives them.
- * viewed: 1, 0 where it is not in this host's memory, or a negated code. */
+ * handle: the view's, 0 while nobody has the struct, else the taker's word. viewed: 1, 0 where it
+ * is not in this host's memory, or a negated code. */
 typedef struct weft_look {
     weft_item item;
     uint64_t handle;
+    uint64_t store;
     int32_t viewed;
     uint32_t reserved;
 } weft_look;
 
-/* weft_view with the weft_look at `place`. */
-static inline void weft_view_one(weft_store* store, uint32_t space, uint32_t part,
-                                 uintptr_t place) {
+/* weft_view with the weft_look at `place`, whose handle stays as it is where nothing is viewed. */
+static inline void weft_look_at(uintptr_t place, uint64_t store, uint32_t space, uint32_t part,
+                                uint64_t key_hi, uint64_t key_lo) {
     weft_look* const look = (weft_look*)place;
-    look->handle = 0;
-    look->viewed = weft_view(store, space, part, &look->item, 1, &look->handle);
+    uint64_t handle = 0;
+    look->item.key_hi = key_hi;
+    look->item.key_lo = key_lo;
+    look->store = store;
+    look->viewed = weft_view((weft_store*)(uintptr_t)store, space, part, &look->item, 1, &handle);
+    if (look->viewed == 1) __atomic_store_n(&look->handle, handle, __ATOMIC_RELEASE);
 }
 
 /* weft_release of one handle. It cannot fail but for a handle that is none. */
-static inline void weft_release_one(weft_store* store, uint64_t handle) {
-    (void)weft_release(store, &handle, 1);
+static inline void weft_release_one(uint64_t store, uint64_t handle) {
+    (void)weft_release((weft_store*)(uintptr_t)store, &handle, 1);
+}
+
+/* The same of a view, whose weft_look is nobody's from then on. Of several who release one view at
+ * the same time the library lets one succeed, and only that one may write here: meanwhile the
+ * struct may be another view's. */
+static inline void weft_look_release(uintptr_t place, uint64_t store, uint64_t handle) {
+    const int32_t code = weft_release((weft_store*)(uintptr_t)store, &handle, 1);
+    if (code == 0 || code == -WEFT_EFORKED)
+        __atomic_store_n(&((weft_look*)place)->handle, 0, __ATOMIC_RELEASE);
 }
 
 #endif

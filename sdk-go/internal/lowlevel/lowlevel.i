@@ -4,16 +4,16 @@
 //   sizes. A slice is a pointer and a count. No field is read or written by a call.
 // - Results are as the ABI gives them, a negated code where something failed; the layer above makes errors of them.
 // - Nothing is kept by C after a call but the addresses in ops, which are integers: ../../queue.go says why that holds.
-// Beside the ABI there is look.h: a view of one block in one call, its key and its handle by value.
+// - pkg-config is asked for install-libweft-dev.pc, which requires weft: who has no libweft reads that name.
+// What must be fast is in look.h and look.go beside this.
 %module lowlevel
 %include <stdint.i>
 
 %insert(cgo_comment) %{
-#cgo pkg-config: weft
+#cgo pkg-config: ${SRCDIR}/install-libweft-dev.pc
 %}
 %{
 #include "weft.h"
-#include "look.h"
 %}
 
 #define WEFT_API
@@ -22,14 +22,12 @@
 %ignore weft_event;
 %ignore weft_error;
 %ignore weft_namespace;
-%ignore weft_look;
 %rename("%(strip:[weft_])s", %$isfunction) "";
 
 // Numbers keep their widths: without these Go gets int and uint, which are wider.
 %typemap(gotype) int32_t "int32"
 %typemap(gotype) uint32_t "uint32"
 %typemap(gotype) uint64_t "uint64"
-%typemap(gotype) uintptr_t "uintptr"
 
 // Handles.
 %define HANDLE(TYPE)
@@ -70,4 +68,3 @@ MANY(char *json_out, uint32_t capacity, byte)
 MANY(const uint8_t *bytes, uint64_t size, byte)
 
 %include "weft.h"
-%include "look.h"

@@ -195,13 +195,12 @@ static void* Swig_malloc(int c) {
 
 
 #include "weft.h"
-#include "look.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-void _wrap_Swig_free_lowlevel_e404c84270e1c29a(void *_swig_go_0) {
+void _wrap_Swig_free_lowlevel_bca8fb01c5e68f45(void *_swig_go_0) {
   void *arg1 = (void *) 0 ;
   
   arg1 = *(void **)&_swig_go_0; 
@@ -211,7 +210,7 @@ void _wrap_Swig_free_lowlevel_e404c84270e1c29a(void *_swig_go_0) {
 }
 
 
-void *_wrap_Swig_malloc_lowlevel_e404c84270e1c29a(intgo _swig_go_0) {
+void *_wrap_Swig_malloc_lowlevel_bca8fb01c5e68f45(intgo _swig_go_0) {
   int arg1 ;
   void *result = 0 ;
   void *_swig_go_result;
@@ -224,7 +223,7 @@ void *_wrap_Swig_malloc_lowlevel_e404c84270e1c29a(intgo _swig_go_0) {
 }
 
 
-int _wrap_abi_lowlevel_e404c84270e1c29a() {
+int _wrap_abi_lowlevel_bca8fb01c5e68f45() {
   uint32_t result;
   int _swig_go_result;
   
@@ -235,7 +234,7 @@ int _wrap_abi_lowlevel_e404c84270e1c29a() {
 }
 
 
-_gostring_ _wrap_version_lowlevel_e404c84270e1c29a() {
+_gostring_ _wrap_version_lowlevel_bca8fb01c5e68f45() {
   char *result = 0 ;
   _gostring_ _swig_go_result;
   
@@ -246,7 +245,7 @@ _gostring_ _wrap_version_lowlevel_e404c84270e1c29a() {
 }
 
 
-_gostring_ _wrap_code_name_lowlevel_e404c84270e1c29a(int _swig_go_0) {
+_gostring_ _wrap_code_name_lowlevel_bca8fb01c5e68f45(int _swig_go_0) {
   int32_t arg1 ;
   char *result = 0 ;
   _gostring_ _swig_go_result;
@@ -259,7 +258,7 @@ _gostring_ _wrap_code_name_lowlevel_e404c84270e1c29a(int _swig_go_0) {
 }
 
 
-int _wrap_open_lowlevel_e404c84270e1c29a(_gostring_ _swig_go_0, long long *_swig_go_1, weft_error *_swig_go_2) {
+int _wrap_open_lowlevel_bca8fb01c5e68f45(_gostring_ _swig_go_0, long long *_swig_go_1, weft_error *_swig_go_2) {
   char *arg1 = (char *) 0 ;
   weft_store **arg2 = (weft_store **) 0 ;
   weft_error *arg3 = (weft_error *) 0 ;
@@ -281,7 +280,7 @@ int _wrap_open_lowlevel_e404c84270e1c29a(_gostring_ _swig_go_0, long long *_swig
 }
 
 
-int _wrap_close_lowlevel_e404c84270e1c29a(long long _swig_go_0) {
+int _wrap_close_lowlevel_bca8fb01c5e68f45(long long _swig_go_0) {
   weft_store *arg1 = (weft_store *) 0 ;
   int32_t result;
   int _swig_go_result;
@@ -294,7 +293,7 @@ int _wrap_close_lowlevel_e404c84270e1c29a(long long _swig_go_0) {
 }
 
 
-int _wrap_query_lowlevel_e404c84270e1c29a(long long _swig_go_0, int _swig_go_1, _gostring_ _swig_go_2, _goslice_ _swig_go_3, weft_error *_swig_go_4) {
+int _wrap_query_lowlevel_bca8fb01c5e68f45(long long _swig_go_0, int _swig_go_1, _gostring_ _swig_go_2, _goslice_ _swig_go_3, weft_error *_swig_go_4) {
   weft_store *arg1 = (weft_store *) 0 ;
   uint32_t arg2 ;
   char *arg3 = (char *) 0 ;
@@ -321,7 +320,7 @@ int _wrap_query_lowlevel_e404c84270e1c29a(long long _swig_go_0, int _swig_go_1, 
 }
 
 
-int _wrap_namespace_open_lowlevel_e404c84270e1c29a(long long _swig_go_0, _gostring_ _swig_go_1, _gostring_ _swig_go_2, weft_namespace *_swig_go_3, weft_error *_swig_go_4) {
+int _wrap_namespace_open_lowlevel_bca8fb01c5e68f45(long long _swig_go_0, _gostring_ _swig_go_1, _gostring_ _swig_go_2, weft_namespace *_swig_go_3, weft_error *_swig_go_4) {
   weft_store *arg1 = (weft_store *) 0 ;
   char *arg2 = (char *) 0 ;
   char *arg3 = (char *) 0 ;
@@ -352,7 +351,7 @@ int _wrap_namespace_open_lowlevel_e404c84270e1c29a(long long _swig_go_0, _gostri
 }
 
 
-int _wrap_namespace_close_lowlevel_e404c84270e1c29a(long long _swig_go_0, int _swig_go_1) {
+int _wrap_namespace_close_lowlevel_bca8fb01c5e68f45(long long _swig_go_0, int _swig_go_1) {
   weft_store *arg1 = (weft_store *) 0 ;
   uint32_t arg2 ;
   int32_t result;
@@ -367,7 +366,7 @@ int _wrap_namespace_close_lowlevel_e404c84270e1c29a(long long _swig_go_0, int _s
 }
 
 
-int _wrap_region_map_lowlevel_e404c84270e1c29a(long long _swig_go_0, long long _swig_go_1, _gostring_ _swig_go_2, int *_swig_go_3, long long *_swig_go_4, weft_error *_swig_go_5) {
+int _wrap_region_map_lowlevel_bca8fb01c5e68f45(long long _swig_go_0, long long _swig_go_1, _gostring_ _swig_go_2, int *_swig_go_3, long long *_swig_go_4, weft_error *_swig_go_5) {
   weft_store *arg1 = (weft_store *) 0 ;
   uint64_t arg2 ;
   char *arg3 = (char *) 0 ;
@@ -395,7 +394,7 @@ int _wrap_region_map_lowlevel_e404c84270e1c29a(long long _swig_go_0, long long _
 }
 
 
-int _wrap_region_adopt_lowlevel_e404c84270e1c29a(long long _swig_go_0, long long _swig_go_1, long long _swig_go_2, int _swig_go_3, int *_swig_go_4, weft_error *_swig_go_5) {
+int _wrap_region_adopt_lowlevel_bca8fb01c5e68f45(long long _swig_go_0, long long _swig_go_1, long long _swig_go_2, int _swig_go_3, int *_swig_go_4, weft_error *_swig_go_5) {
   weft_store *arg1 = (weft_store *) 0 ;
   uint64_t arg2 ;
   uint64_t arg3 ;
@@ -418,7 +417,7 @@ int _wrap_region_adopt_lowlevel_e404c84270e1c29a(long long _swig_go_0, long long
 }
 
 
-int _wrap_region_drop_lowlevel_e404c84270e1c29a(long long _swig_go_0, int _swig_go_1) {
+int _wrap_region_drop_lowlevel_bca8fb01c5e68f45(long long _swig_go_0, int _swig_go_1) {
   weft_store *arg1 = (weft_store *) 0 ;
   uint32_t arg2 ;
   int32_t result;
@@ -433,7 +432,7 @@ int _wrap_region_drop_lowlevel_e404c84270e1c29a(long long _swig_go_0, int _swig_
 }
 
 
-int _wrap_queue_open_lowlevel_e404c84270e1c29a(long long _swig_go_0, _gostring_ _swig_go_1, long long *_swig_go_2, weft_error *_swig_go_3) {
+int _wrap_queue_open_lowlevel_bca8fb01c5e68f45(long long _swig_go_0, _gostring_ _swig_go_1, long long *_swig_go_2, weft_error *_swig_go_3) {
   weft_store *arg1 = (weft_store *) 0 ;
   char *arg2 = (char *) 0 ;
   weft_queue **arg3 = (weft_queue **) 0 ;
@@ -457,7 +456,7 @@ int _wrap_queue_open_lowlevel_e404c84270e1c29a(long long _swig_go_0, _gostring_ 
 }
 
 
-int _wrap_queue_close_lowlevel_e404c84270e1c29a(long long _swig_go_0) {
+int _wrap_queue_close_lowlevel_bca8fb01c5e68f45(long long _swig_go_0) {
   weft_queue *arg1 = (weft_queue *) 0 ;
   int32_t result;
   int _swig_go_result;
@@ -470,7 +469,7 @@ int _wrap_queue_close_lowlevel_e404c84270e1c29a(long long _swig_go_0) {
 }
 
 
-int _wrap_queue_fd_lowlevel_e404c84270e1c29a(long long _swig_go_0) {
+int _wrap_queue_fd_lowlevel_bca8fb01c5e68f45(long long _swig_go_0) {
   weft_queue *arg1 = (weft_queue *) 0 ;
   int32_t result;
   int _swig_go_result;
@@ -483,7 +482,7 @@ int _wrap_queue_fd_lowlevel_e404c84270e1c29a(long long _swig_go_0) {
 }
 
 
-int _wrap_submit_lowlevel_e404c84270e1c29a(long long _swig_go_0, _goslice_ _swig_go_1) {
+int _wrap_submit_lowlevel_bca8fb01c5e68f45(long long _swig_go_0, _goslice_ _swig_go_1) {
   weft_queue *arg1 = (weft_queue *) 0 ;
   weft_op *arg2 = (weft_op *) 0 ;
   uint32_t arg3 ;
@@ -499,7 +498,7 @@ int _wrap_submit_lowlevel_e404c84270e1c29a(long long _swig_go_0, _goslice_ _swig
 }
 
 
-int _wrap_reap_lowlevel_e404c84270e1c29a(long long _swig_go_0, _goslice_ _swig_go_1, int _swig_go_2) {
+int _wrap_reap_lowlevel_bca8fb01c5e68f45(long long _swig_go_0, _goslice_ _swig_go_1, int _swig_go_2) {
   weft_queue *arg1 = (weft_queue *) 0 ;
   weft_event *arg2 = (weft_event *) 0 ;
   uint32_t arg3 ;
@@ -517,7 +516,7 @@ int _wrap_reap_lowlevel_e404c84270e1c29a(long long _swig_go_0, _goslice_ _swig_g
 }
 
 
-int _wrap_match_lowlevel_e404c84270e1c29a(long long _swig_go_0, int _swig_go_1, _goslice_ _swig_go_2) {
+int _wrap_match_lowlevel_bca8fb01c5e68f45(long long _swig_go_0, int _swig_go_1, _goslice_ _swig_go_2) {
   weft_store *arg1 = (weft_store *) 0 ;
   uint32_t arg2 ;
   weft_item *arg3 = (weft_item *) 0 ;
@@ -535,7 +534,7 @@ int _wrap_match_lowlevel_e404c84270e1c29a(long long _swig_go_0, int _swig_go_1, 
 }
 
 
-int _wrap_view_lowlevel_e404c84270e1c29a(long long _swig_go_0, int _swig_go_1, int _swig_go_2, _goslice_ _swig_go_3, long long *_swig_go_4) {
+int _wrap_view_lowlevel_bca8fb01c5e68f45(long long _swig_go_0, int _swig_go_1, int _swig_go_2, _goslice_ _swig_go_3, long long *_swig_go_4) {
   weft_store *arg1 = (weft_store *) 0 ;
   uint32_t arg2 ;
   uint32_t arg3 ;
@@ -557,7 +556,7 @@ int _wrap_view_lowlevel_e404c84270e1c29a(long long _swig_go_0, int _swig_go_1, i
 }
 
 
-int _wrap_release_lowlevel_e404c84270e1c29a(long long _swig_go_0, _goslice_ _swig_go_1) {
+int _wrap_release_lowlevel_bca8fb01c5e68f45(long long _swig_go_0, _goslice_ _swig_go_1) {
   weft_store *arg1 = (weft_store *) 0 ;
   uint64_t *arg2 = (uint64_t *) 0 ;
   uint32_t arg3 ;
@@ -573,7 +572,7 @@ int _wrap_release_lowlevel_e404c84270e1c29a(long long _swig_go_0, _goslice_ _swi
 }
 
 
-int _wrap_keys_lowlevel_e404c84270e1c29a(_gostring_ _swig_go_0, char *_swig_go_1, _goslice_ _swig_go_2, int _swig_go_3, _goslice_ _swig_go_4, weft_error *_swig_go_5) {
+int _wrap_keys_lowlevel_bca8fb01c5e68f45(_gostring_ _swig_go_0, char *_swig_go_1, _goslice_ _swig_go_2, int _swig_go_3, _goslice_ _swig_go_4, weft_error *_swig_go_5) {
   char *arg1 = (char *) 0 ;
   uint8_t *arg2 = (uint8_t *) 0 ;
   uint32_t *arg3 = (uint32_t *) 0 ;
@@ -603,7 +602,7 @@ int _wrap_keys_lowlevel_e404c84270e1c29a(_gostring_ _swig_go_0, char *_swig_go_1
 }
 
 
-int _wrap_key_of_lowlevel_e404c84270e1c29a(_goslice_ _swig_go_0, weft_item *_swig_go_1) {
+int _wrap_key_of_lowlevel_bca8fb01c5e68f45(_goslice_ _swig_go_0, weft_item *_swig_go_1) {
   uint8_t *arg1 = (uint8_t *) 0 ;
   uint64_t arg2 ;
   weft_item *arg3 = (weft_item *) 0 ;
@@ -616,34 +615,6 @@ int _wrap_key_of_lowlevel_e404c84270e1c29a(_goslice_ _swig_go_0, weft_item *_swi
   result = (int32_t)weft_key_of((unsigned char const *)arg1,arg2,arg3);
   _swig_go_result = result; 
   return _swig_go_result;
-}
-
-
-void _wrap_view_one_lowlevel_e404c84270e1c29a(long long _swig_go_0, int _swig_go_1, int _swig_go_2, uintptr_t _swig_go_3) {
-  weft_store *arg1 = (weft_store *) 0 ;
-  uint32_t arg2 ;
-  uint32_t arg3 ;
-  uintptr_t arg4 ;
-  
-  arg1 = (weft_store *)(uintptr_t)_swig_go_0; 
-  arg2 = (uint32_t)_swig_go_1; 
-  arg3 = (uint32_t)_swig_go_2; 
-  arg4 = (uintptr_t)_swig_go_3; 
-  
-  weft_view_one(arg1,arg2,arg3,arg4);
-  
-}
-
-
-void _wrap_release_one_lowlevel_e404c84270e1c29a(long long _swig_go_0, long long _swig_go_1) {
-  weft_store *arg1 = (weft_store *) 0 ;
-  uint64_t arg2 ;
-  
-  arg1 = (weft_store *)(uintptr_t)_swig_go_0; 
-  arg2 = (uint64_t)_swig_go_1; 
-  
-  weft_release_one(arg1,arg2);
-  
 }
 
 
