@@ -15,7 +15,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import Error, FencedError, PeerError, TimedOutError
+from ..errors import Error, FencedError, PeerError, QuotaError, TimedOutError
 from ..namespace import Namespace
 from ..store import Store
 from .groups import Shape
@@ -192,7 +192,7 @@ class Link:
             if self._store is None:
                 self._store = Store(self._settings.weft)
             opened = self._open(self._store, wanted)
-        except (PeerError, TimedOutError) as error:
+        except (PeerError, TimedOutError, QuotaError) as error:
             self.failed(error if isinstance(error, PeerError) else PeerError(str(error)))
             return False
         except FencedError:

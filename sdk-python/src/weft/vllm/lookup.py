@@ -7,12 +7,13 @@ What is pinned stays loadable by every rank until the pins are released or their
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Sequence
 
 from .. import lowlevel as low
-from ..errors import QuotaError, TimedOutError
+from ..errors import Error, QuotaError, TimedOutError
 from ..holds import Claim, Found, Held
 from ..keys import Keys
 from ..namespace import Namespace
@@ -20,6 +21,12 @@ from ..twin import Plan
 from .groups import Group
 
 TIMEOUT_MS = 1000  # of a question to the node; later the request is computed
+
+
+def let_go(held: Held) -> None:
+    """Releases a pin or a claim; one that ended with its node is released already."""
+    with contextlib.suppress(Error):
+        held.release()
 
 
 @dataclasses.dataclass
@@ -35,15 +42,8 @@ class Hit:
     def release(self) -> None:
         """Lets go of the pins."""
         for pin in self.pins:
-            pin.release()
+            let_go(pin)
         self.pins = []
-
-    def give_up(self) -> None:
-        """Lets go of the pins and of the claim: others may compute what it stood for."""
-        self.release()
-        if self.claim is not None:
-            self.claim.release()
-            self.claim = None
 
 
 def _find(space: Namespace, keys: Keys, pin_s: int) -> Plan[Found]:
@@ -71,7 +71,7 @@ def _windowed(
     found = yield from _find(space, keys[max(start, end - window) : end], pin_s)
     if found.reason is None:
         return end, found
-    found.release()
+    let_go(found)
     items = keys[start:end].copy()
     event = yield from Namespace.op(
         space, low.WEFT_OP_MATCH, items, flags=low.WEFT_LIST, each=True, timeout_ms=TIMEOUT_MS
@@ -109,7 +109,7 @@ def look_up(
         else:
             end, agreed, reason = reached, 0, reason or "absent"
             for held in pins:
-                held.release()
+                let_go(held)
             pins = []
     hit = Hit(start, end, reason, full + pins)
     if end <= start:

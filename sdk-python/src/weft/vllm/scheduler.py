@@ -25,7 +25,7 @@ from ..namespace import Namespace
 from .groups import Shape
 from .keys import keys_of
 from .link import Link, Target
-from .lookup import Hit, alone, look_up
+from .lookup import Hit, alone, let_go, look_up
 from .meta import Blocks, Report, Step, Transfer
 from .polled import Polled, Task
 from .settings import Settings
@@ -72,7 +72,7 @@ class Tracked:
     def drop_claim(self) -> None:
         """What was claimed is saved, or will not be."""
         if self.claim is not None:
-            self.claim[0].release()
+            let_go(self.claim[0])
             self.claim = None
 
 

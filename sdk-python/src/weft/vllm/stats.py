@@ -21,7 +21,7 @@ COUNTERS = {
     "lookups": "Requests looked up in Weft.",
     "asked_blocks": "Blocks asked for, beyond those in vLLM's own cache.",
     "hit_blocks": "Blocks found and loadable.",
-    "waits": "Times that a request waited for another engine to compute its prefix.",
+    "waits": "Requests that were asked about again: the node was slow, or another engine computes.",
     "unanswered": "Lookups that the node did not answer (away, too slow, fenced).",
     "loaded_blocks": "Blocks loaded, on each rank and of each KV group.",
     "loaded_bytes": "Bytes loaded.",

@@ -1,0 +1,194 @@
+"""One vLLM engine as a process: questions come as lines of JSON on standard input, answers go as
+lines of JSON to standard output.
+
+    engine.py MODEL {"address": "unix:..." or null, "block": 32, "length": 4096, ...}
+
+The engine runs in this process (no worker processes), so that `check` can look at vLLM's own KV
+memory. With an address it has WeftConnector; without one it is vLLM alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import Any
+
+os.environ.update(
+    VLLM_ENABLE_V1_MULTIPROCESSING="0", HF_HUB_OFFLINE="1", VLLM_CPU_KVCACHE_SPACE="1"
+)
+os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+ANSWERS = os.fdopen(os.dup(1), "w", buffering=1)
+os.dup2(2, 1)  # what vLLM prints does not get among the answers
+
+import numpy as np  # noqa: E402
+from vllm import LLM, SamplingParams  # noqa: E402
+from vllm.config import KVTransferConfig  # noqa: E402
+
+HOOKS = (
+    "on_new_request",
+    "get_num_new_matched_tokens",
+    "update_state_after_alloc",
+    "build_connector_meta",
+    "update_connector_output",
+    "request_finished_all_groups",
+    "handle_preemptions",
+    "start_load_kv",
+    "wait_for_save",
+    "get_transfer_results",
+    "get_kv_connector_stats",
+)
+
+
+class Engine:
+    """vLLM, and what the example asks of it."""
+
+    def __init__(self, model: str, how: dict[str, Any]) -> None:
+        more: dict[str, Any] = {}
+        if how["address"]:
+            more["kv_transfer_config"] = KVTransferConfig(
+                kv_connector="WeftConnector",
+                kv_connector_module_path="weft.vllm",
+                kv_role="kv_both",
+                kv_connector_extra_config={
+                    "weft": f"connect={how['address']}",
+                    **how.get("extra", {}),
+                },
+            )
+        self.llm = LLM(
+            model=model,
+            skip_tokenizer_init=True,
+            enforce_eager=True,
+            dtype="float32",
+            block_size=how["block"],
+            max_model_len=how["length"],
+            max_num_batched_tokens=how.get("batched", 2048),
+            max_num_seqs=16,
+            disable_log_stats=False,
+            prefix_caching_hash_algo="sha256_cbor",
+            **more,
+        )
+        core = self.llm.llm_engine.engine_core.engine_core
+        self.scheduler = core.scheduler
+        self.runner = core.model_executor.driver_worker.worker.model_runner
+        self.spent: dict[str, float] = {}
+
+    def generate(self, prompts: list[list[int]], tokens: int, together: bool) -> dict[str, Any]:
+        """Answers prompts one after the other, or all at once; the log probability of each
+        generated token, the tokens that were cached, and seconds."""
+        params = SamplingParams(
+            temperature=0, max_tokens=tokens, logprobs=1, detokenize=False, ignore_eos=True
+        )
+        asked = [{"prompt_token_ids": prompt} for prompt in prompts]
+        begun = time.perf_counter()
+        groups = [asked] if together else [[one] for one in asked]
+        outputs = [
+            output
+            for group in groups
+            for output in self.llm.generate(group, params, use_tqdm=False)
+        ]
+        seconds = time.perf_counter() - begun
+        return {
+            "seconds": seconds,
+            "results": [
+                {
+                    "tokens": list(output.outputs[0].token_ids),
+                    "logprobs": [
+                        at[token].logprob
+                        for token, at in zip(
+                            output.outputs[0].token_ids, output.outputs[0].logprobs, strict=True
+                        )
+                    ],
+                    "cached": output.num_cached_tokens,
+                    "reason": output.outputs[0].finish_reason,
+                }
+                for output in outputs
+            ],
+        }
+
+    def forget(self) -> dict[str, Any]:
+        """Empties vLLM's own prefix cache."""
+        end = time.monotonic() + 30
+        while not self.llm.reset_prefix_cache():  # saves under way hold blocks
+            self.llm.llm_engine.step()
+            if time.monotonic() > end:
+                return {"forgotten": False}
+        return {"forgotten": True}
+
+    def pages(self) -> dict[bytes, np.ndarray]:
+        """Of each block in vLLM's own prefix cache: its hash and its bytes, layer after layer."""
+        pool = self.scheduler.kv_cache_manager.block_pool
+        found = {}
+        for block in pool.blocks:
+            if block.block_hash is not None:
+                rows = [cache[block.block_id] for cache in self.runner.kv_caches]
+                found[block.block_hash[:-4]] = np.concatenate(
+                    [row.numpy().reshape(-1).view(np.uint8) for row in rows]
+                )
+        return found
+
+    def check(self, address: str, name: str) -> dict[str, Any]:
+        """Compares every block in vLLM's own prefix cache with what Weft holds under its hash."""
+        import weft
+
+        same = missing = 0
+        worst, total = 0.0, 0
+        with weft.Store(connect=address) as store:
+            space = store.namespace(name, create=False)
+            for digest, mine in self.pages().items():
+                theirs = space.load(int.from_bytes(digest[-16:], "big"))
+                if theirs is None:
+                    missing += 1
+                    continue
+                total += len(mine)
+                same += bool((mine == theirs).all())
+                apart = np.abs(mine.view(np.float32) - theirs.view(np.float32))
+                worst = max(worst, float(apart.max()))
+        return {"same": same, "missing": missing, "bytes": total, "worst": worst}
+
+    def namespace(self) -> dict[str, Any]:
+        """The name of this model's namespace."""
+        return {"name": self.scheduler.connector.scheduler._link.name}
+
+    def watch(self) -> dict[str, Any]:
+        """From now on the time spent in the connector's hooks is added up."""
+        from vllm.distributed.kv_transfer import get_kv_transfer_group
+
+        for half in (self.scheduler.connector, get_kv_transfer_group()):
+            for hook in HOOKS:
+                setattr(half, hook, self._timed(hook, getattr(half, hook)))
+        return {}
+
+    def _timed(self, name: str, hook: Any) -> Any:
+        def timed(*arguments: Any, **named: Any) -> Any:
+            begun = time.perf_counter()
+            try:
+                return hook(*arguments, **named)
+            finally:
+                self.spent[name] = self.spent.get(name, 0.0) + time.perf_counter() - begun
+
+        return timed
+
+    def times(self) -> dict[str, Any]:
+        """Seconds in each hook since the last call, and the connector's counters."""
+        spent, self.spent = self.spent, {}
+        counted = {
+            metric.name: metric.value
+            for metric in self.llm.get_metrics()
+            if metric.name.startswith("vllm:weft_")
+        }
+        return {"hooks": spent, "counters": counted}
+
+
+def main() -> None:
+    engine = Engine(sys.argv[1], json.loads(sys.argv[2]))
+    print(json.dumps({"ready": True}), file=ANSWERS)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        answer = getattr(engine, asked.pop("do"))(**asked)
+        print(json.dumps(answer), file=ANSWERS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Runs the example: `--weft COMMAND` is the command that serves, `--only answers|cost` one half.
+
+Its status is 0 only where all targets are met."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import answers
+import cost
+from figures import Figures, say
+from processes import HERE, Failed, Node
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--weft", required=True)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--only", choices=("answers", "cost"))
+    parser.add_argument("--rounds", type=int, default=cost.ROUNDS)
+    parser.add_argument("--keep", type=Path, help="a folder for models and logs that stays")
+    given = parser.parse_args()
+    figures = Figures()
+    with tempfile.TemporaryDirectory(prefix="weft-") as temporary:
+        folder = given.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            for half, model in ((answers, "tiny"), (cost, "wide")):
+                if given.only not in (None, half.__name__):
+                    continue
+                path = folder / model
+                if not path.exists():
+                    command = [sys.executable, str(HERE / "models.py"), model, str(path)]
+                    subprocess.run(command, check=True, stdout=sys.stderr)
+                node = Node(given.weft, Path(temporary), "512MiB")
+                try:
+                    if half is cost:
+                        cost.run(node, folder, path, figures, given.rounds)
+                    else:
+                        answers.run(node, folder, path, figures)
+                finally:
+                    node.close()
+        except Failed as failure:
+            print(f"vllm.sh: FAILED: {failure}", file=sys.stderr)
+            figures.show(given.json)
+            return 1
+    figures.show(given.json)
+    if figures.missed:
+        say("not met: " + "; ".join(figures.missed))
+    return 1 if figures.missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
