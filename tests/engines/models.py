@@ -1,12 +1,17 @@
-"""Tiny models of random weights, the same in every process, for the tests of engines: as sensitive to
-each key and value as a real one, in milliseconds."""
+"""Tiny models of random weights, the same in every process, and how to compare what they say: as
+sensitive to each key and value as a real one, in milliseconds.
+
+Logits are compared with a run without Weft. They are not equal bit by bit where fewer tokens are
+computed at once (another matrix shape): then BOUND, 30 times what was seen."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+import weft
 from transformers import (
+    DynamicCache,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
     LlamaConfig,
@@ -15,7 +20,10 @@ from transformers import (
     Qwen3Config,
     Qwen3ForCausalLM,
 )
+from weft.transformers import ModelNamespace
 
+BLOCK = 16
+BOUND = 3e-4  # of logits of -20 to 20, in float32
 TOKENS = 256
 _SHAPE: dict[str, Any] = dict(
     vocab_size=TOKENS,
@@ -67,3 +75,17 @@ def generate(model: Any, ids: torch.Tensor, cache: Any, **more: Any) -> tuple[An
         ids, past_key_values=cache, output_logits=True, return_dict_in_generate=True, **given
     )
     return done.sequences, torch.stack(done.logits)
+
+
+def open_space(store: weft.Store, model: Any, name: str = "tests/model") -> ModelNamespace:
+    return ModelNamespace(store, name, model, block_tokens=BLOCK)
+
+
+def plain(model: Any, ids: torch.Tensor, **more: Any) -> tuple[Any, Any]:
+    return generate(model, ids, DynamicCache(config=model.config), **more)
+
+
+def assert_same(mine: tuple[Any, Any], reference: tuple[Any, Any], bound: float = BOUND) -> None:
+    difference = (mine[1] - reference[1]).abs().max().item()
+    assert difference <= bound, f"logits differ by {difference}"
+    assert torch.equal(mine[0], reference[0])

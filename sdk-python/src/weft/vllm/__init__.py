@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .connector import WeftConnector
+    from .encoder import WeftEncoderConnector
 
-__all__ = ["WeftConnector"]
+__all__ = ["WeftConnector", "WeftEncoderConnector"]
 
 
 def __getattr__(name: str) -> Any:
@@ -18,4 +19,8 @@ def __getattr__(name: str) -> Any:
         from .connector import WeftConnector
 
         return WeftConnector
+    if name == "WeftEncoderConnector":
+        from .encoder import WeftEncoderConnector
+
+        return WeftEncoderConnector
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
