@@ -25,7 +25,7 @@ def _fresh(chance: random.Random, count: int) -> list[int]:
 
 def _first_token(engine: Engine, prompt: list[int]) -> tuple[float, int]:
     engine.ask("forget")
-    answer = engine.ask("generate", prompts=[prompt], tokens=1, together=False)
+    answer = engine.ask("generate", prompts=[prompt], tokens=1)
     if answer["results"][0]["reason"] != "length":
         raise Failed(f"engine {engine.name}: a request ended with {answer['results'][0]}")
     return answer["seconds"], answer["results"][0]["cached"]
@@ -99,6 +99,7 @@ def _nothing_reused(
     say("throughput when nothing is ever reused")
     ratios: list[float] = []
     seconds: list[tuple[float, float]] = []
+    processor: list[float] = []
     total = 0
     woven.ask("times")
     for at in range(2 * rounds):
@@ -106,13 +107,16 @@ def _nothing_reused(
         total = sum(map(len, prompts)) + 4 * 32
         order = (plain, woven) if at % 2 else (woven, plain)
         took: dict[str, float] = {}
+        worked: dict[str, float] = {}
         for engine in order:
             answer: dict[str, Any] = engine.ask(
                 "generate", prompts=prompts, tokens=32, together=True
             )
             took[engine.name] = answer["seconds"]
+            worked[engine.name] = answer["processor"]
         seconds.append((took[plain.name], took[woven.name]))
         ratios.append(took[plain.name] / took[woven.name])
+        processor.append(worked[woven.name] / worked[plain.name])
     spent = woven.ask("times")["hooks"]
     without, having = (statistics.median(pair[at] for pair in seconds) for at in (0, 1))
     ratio = statistics.median(ratios)
@@ -129,6 +133,8 @@ def _nothing_reused(
         target="<= 1",
         met=ratio >= 0.99,
     )
+    more = 100 * (statistics.median(processor) - 1)
+    figures.add("  more processor time, median of pairs", more, "%")
     of_all = sum(spent.values()) / sum(pair[1] for pair in seconds)
     figures.add("  spent in the connector's hooks", 100 * of_all, "%")
     _hooks(spent, 2 * rounds * 4, "a request that saves", figures)

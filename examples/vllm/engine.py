@@ -74,23 +74,25 @@ class Engine:
         self.runner = core.model_executor.driver_worker.worker.model_runner
         self.spent: dict[str, float] = {}
 
-    def generate(self, prompts: list[list[int]], tokens: int, together: bool) -> dict[str, Any]:
-        """Answers prompts one after the other, or all at once; the log probability of each
-        generated token, the tokens that were cached, and seconds."""
+    def generate(
+        self, prompts: list[list[int]], tokens: int, together: bool = False, forget: bool = False
+    ) -> dict[str, Any]:
+        """Answers prompts one after the other (forget: with vLLM's own cache emptied before each),
+        or all at once; the log probability of each generated token, the tokens that were cached,
+        and seconds of the clock and of this process."""
         params = SamplingParams(
             temperature=0, max_tokens=tokens, logprobs=1, detokenize=False, ignore_eos=True
         )
         asked = [{"prompt_token_ids": prompt} for prompt in prompts]
-        begun = time.perf_counter()
-        groups = [asked] if together else [[one] for one in asked]
-        outputs = [
-            output
-            for group in groups
-            for output in self.llm.generate(group, params, use_tqdm=False)
-        ]
-        seconds = time.perf_counter() - begun
+        begun, worked = time.perf_counter(), time.process_time()
+        outputs = []
+        for group in [asked] if together else [[one] for one in asked]:
+            if forget and not self.forget()["forgotten"]:
+                raise RuntimeError("vLLM's own cache cannot be emptied")
+            outputs += self.llm.generate(group, params, use_tqdm=False)
         return {
-            "seconds": seconds,
+            "seconds": time.perf_counter() - begun,
+            "processor": time.process_time() - worked,
             "results": [
                 {
                     "tokens": list(output.outputs[0].token_ids),
@@ -133,7 +135,7 @@ class Engine:
         import weft
 
         same = missing = 0
-        worst, total = 0.0, 0
+        total = 0
         with weft.Store(connect=address) as store:
             space = store.namespace(name, create=False)
             for digest, mine in self.pages().items():
@@ -141,11 +143,9 @@ class Engine:
                 if theirs is None:
                     missing += 1
                     continue
-                total += len(mine)
+                total += 1
                 same += bool((mine == theirs).all())
-                apart = np.abs(mine.view(np.float32) - theirs.view(np.float32))
-                worst = max(worst, float(apart.max()))
-        return {"same": same, "missing": missing, "bytes": total, "worst": worst}
+        return {"same": same, "missing": missing, "blocks": total}
 
     def namespace(self) -> dict[str, Any]:
         """The name of this model's namespace."""

@@ -55,8 +55,10 @@ class Node:
 class Engine:
     """An engine process. Its log is NAME.log in the folder."""
 
-    def __init__(self, folder: Path, name: str, model: Path, **how: Any) -> None:
+    def __init__(self, folder: Path, name: str, model: Path, threads: int = 0, **how: Any) -> None:
+        """threads: of its forward pass, 0: as many as vLLM takes. how: see engine.py."""
         self.name = name
+        more = {"OMP_NUM_THREADS": str(threads)} if threads else {}
         self.log = folder / f"{name}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -64,7 +66,7 @@ class Engine:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **more},
                 text=True,
             )
 

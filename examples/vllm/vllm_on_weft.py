@@ -1,4 +1,5 @@
-"""Runs the example: `--weft COMMAND` is the command that serves, `--only answers|cost` one half.
+"""Runs the example: `--weft COMMAND` is the command that serves, `--only answers|serving|cost` a
+part.
 
 Its status is 0 only where all targets are met."""
 
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import answers
 import cost
+import serving
 from figures import Figures, say
 from processes import HERE, Failed, Node
 
@@ -20,7 +22,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weft", required=True)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--only", choices=("answers", "cost"))
+    parser.add_argument("--only", choices=("answers", "serving", "cost"))
     parser.add_argument("--rounds", type=int, default=cost.ROUNDS)
     parser.add_argument("--keep", type=Path, help="a folder for models and logs that stays")
     given = parser.parse_args()
@@ -29,8 +31,8 @@ def main() -> int:
         folder = given.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            for half, model in ((answers, "tiny"), (cost, "wide")):
-                if given.only not in (None, half.__name__):
+            for part, model in ((answers, "tiny"), (serving, "tiny"), (cost, "wide")):
+                if given.only not in (None, part.__name__):
                     continue
                 path = folder / model
                 if not path.exists():
@@ -38,10 +40,10 @@ def main() -> int:
                     subprocess.run(command, check=True, stdout=sys.stderr)
                 node = Node(given.weft, Path(temporary), "512MiB")
                 try:
-                    if half is cost:
+                    if part is cost:
                         cost.run(node, folder, path, figures, given.rounds)
                     else:
-                        answers.run(node, folder, path, figures)
+                        part.run(node, folder, path, figures)
                 finally:
                     node.close()
         except Failed as failure:

@@ -355,12 +355,14 @@ class SchedulerHalf:
         tracked = self._tracked.pop(name, None)
         if tracked is None:
             return False
-        if tracked.loading:
-            self._dropped.append(name)
         tracked.let_go()
         tracked.drop_claim()
         self._touch(tracked)
-        if self._saving(name):
+        if tracked.loading:
+            # vLLM keeps the blocks until the load is reported as received. Saves under way are of
+            # blocks that it gave up when it was preempted, and that a fence guards.
+            self._dropped.append(name)
+        elif self._saving(name):
             self._closing.append(name)
             return True
         return False

@@ -6,21 +6,22 @@ Invariants
   are given back, all saves have ended.
 - Every load that was asked for is reported as received, also a failed one; a request of several KV
   groups that failed is named by its id, one of a single group by its blocks.
-- Nothing waits for the node but a fence, the layers of a synchronous load, and an empty step, which
-  has nothing else to do (IDLE_MS).
+- Nothing waits for the node but a fence and the layers of a synchronous load, which are canceled
+  after PATIENCE_S; and an empty step, which has nothing else to do (IDLE_MS).
 - A failure of Weft is a failed load or a save that is not there; never an exception into vLLM."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from .. import lowlevel as low
 from ..errors import Error, failure
 from .groups import Shape, UnsupportedError
 from .link import Link
 from .meta import Handshake, Report, Step, Transfer
-from .pool import TIMEOUT_MS, Pool, Work
+from .pool import Pool, Work
 from .stats import WeftStats
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import torch
 
 IDLE_MS = 2  # an empty step sleeps so long for its loads, instead of spinning
+PATIENCE_S = 0.5  # a step waits so long for bytes that move; 1 GiB of host memory takes 0.2 s
 
 
 class WorkerHalf:
@@ -72,7 +74,7 @@ class WorkerHalf:
             self._link.at(step.target)
         if step.fence and self._saving:
             self.stats.add("fences")
-            self._wait(lambda: not self._saving)
+            self._wait(lambda: not self._saving, self._savings)
         for name in step.dropped:
             work = self._loading.get(name)
             if work is not None and self._pool is not None:
@@ -96,12 +98,12 @@ class WorkerHalf:
         """Until the layer's bytes of this step's synchronous loads are there."""
         pool = self._pool
         if self._sync and pool is not None:
-            self._wait(lambda: not pool.layer_pending(layer, self._sync))
+            self._wait(lambda: not pool.layer_pending(layer, self._sync), lambda: self._sync)
 
     def save(self, step: Step) -> None:
         """Starts the step's saves. The synchronous loads have ended by now."""
         if self._sync:
-            self._wait(lambda: not any(work.left for work in self._sync))
+            self._wait(lambda: not any(one.left for one in self._sync), lambda: self._sync)
             self._sync = []
         if not step.saves:
             return
@@ -122,7 +124,7 @@ class WorkerHalf:
         """Requests whose blocks are saved (of those closing), received, and failed of these."""
         self._closing.update(step.closing)
         self._reap(IDLE_MS if step.idle and self._loading else 0)
-        busy = {work.transfer.request for works in self._saving.values() for work in works}
+        busy = {work.transfer.request for work in self._savings()}
         sent = self._closing - busy
         self._closing -= sent
         received, self._received = self._received, set()
@@ -154,11 +156,19 @@ class WorkerHalf:
             self._link.failed(error)
             return None
 
-    def _wait(self, ended: Any) -> None:
-        """Reaps until `ended()`; the ops' own timeouts bound it."""
-        end = time.monotonic() + TIMEOUT_MS / 1000 * 3
-        while not ended() and time.monotonic() < end:
+    def _savings(self) -> list[Work]:
+        return [work for works in self._saving.values() for work in works]
+
+    def _wait(self, ended: Callable[[], bool], works: Callable[[], list[Work]]) -> None:
+        """Reaps until `ended()`; after PATIENCE_S cancels what is left of `works`. Their memory is
+        about to be written or read, so their events are waited for also then."""
+        patience = time.monotonic() + PATIENCE_S
+        while not ended():
             self._reap(20)
+            if self._pool is not None and time.monotonic() > patience:
+                patience += 3600
+                for work in works():
+                    self._pool.cancel(work)
 
     def _reap(self, timeout_ms: int) -> None:
         if self._pool is None:
@@ -231,8 +241,8 @@ class WorkerHalf:
 
     def close(self) -> None:
         """Lets saves end, then closes."""
-        self._wait(lambda: not self._saving)
         if self._pool is not None:
+            self._wait(lambda: not self._saving, self._savings)
             self._pool.close()
         self._link.close()
 
