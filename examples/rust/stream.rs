@@ -24,7 +24,7 @@ fn decode(address: &str) -> Result {
             usize::from(layer) * LAYER_BYTES,
             (usize::from(layer) + 1) * LAYER_BYTES,
         );
-        let is_final = block.until(end.try_into()?).run()?;
+        let is_final = block.until(end).run()?;
         assert!(is_final, "the layer comes");
         let bytes = &block.bytes()[start..end];
         assert!(

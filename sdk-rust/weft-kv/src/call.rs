@@ -90,6 +90,12 @@ impl<'a, T> Call<'a, T> {
         self
     }
 
+    /// The same call, that fails.
+    pub(crate) fn wrong(mut self, error: Error) -> Self {
+        self.kept.error = Some(error);
+        self
+    }
+
     pub(crate) fn list(mut self, items: Vec<sys::weft_item>, flags: i32) -> Self {
         self.kept.idle = items.is_empty();
         self.kept.items = items;

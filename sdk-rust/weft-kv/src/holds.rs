@@ -81,13 +81,18 @@ impl Reservation {
     }
 
     /// Makes the bytes before `size` of each part final, for those who follow; from now on they
-    /// cannot be written.
+    /// cannot be written. Errors: `Invalid` where no part has as many.
     pub fn final_to(&mut self, size: usize) -> Call<'static, ()> {
-        self.known = self.known.max(size);
         let mut call = self.op("final_to", sys::WEFT_OP_COMMIT, done).flag(sys::WEFT_MORE);
+        let most = self.spans.iter().flatten().map(|span| span.len()).max().unwrap_or(0);
+        if size > most && self.handle != 0 {
+            let words = format!("final_to: {size} bytes of a part of {most}");
+            return call.wrong(Error::Invalid(words));
+        }
+        self.known = self.known.max(size);
         match size_u32(size) {
             Ok(size) => call.kept.limit = Some(size),
-            Err(error) => call.kept.error = Some(error),
+            Err(error) => return call.wrong(error),
         }
         call
     }
@@ -157,5 +162,5 @@ pub(crate) fn same_count(rows: usize, keys: usize) -> Result<()> {
     if rows == keys {
         return Ok(());
     }
-    Err(Error::Invalid(format!("{rows} buffers for {keys} keys")))
+    Err(Error::Invalid(format!("{rows} rows for {keys} keys: each key has one")))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use weft_sys as sys;
 
 use crate::call::{size_u32, Call, Finish};
-use crate::error::{check, plain, story, MissReason, Result};
+use crate::error::{check, plain, story, Error, MissReason, Result};
 use crate::holds::same_count;
 use crate::keys::{c_text, Keys};
 use crate::store::Opened;
@@ -118,7 +118,15 @@ impl Namespace {
                 items.len() as u32,
             )
         };
-        Ok(plain(matched)? as usize)
+        Ok(self.looked("match", matched)? as usize)
+    }
+
+    /// What a call that only looks has returned, or its error: it has no story, so these are our
+    /// words.
+    fn looked(&self, what: &str, returned: i32) -> Result<i32> {
+        plain(returned).map_err(|error| {
+            Error::new(error.code(), format!("{what} in {}: {error}", self.space.name))
+        })
     }
 
     /// A block of this host's memory, part 0, read in place; None: then [`fetch`](Self::fetch) may
@@ -143,6 +151,13 @@ impl Namespace {
     }
 
     fn look(&self, items: &mut [sys::weft_item], part: u16) -> Result<(usize, u64)> {
+        let parts = self.space.info.parts;
+        if u32::from(part) >= parts {
+            let name = &self.space.name;
+            return Err(Error::Invalid(format!(
+                "view in {name}: part={part}: the namespace has {parts} parts, counted from 0"
+            )));
+        }
         let mut handle = 0;
         let (store, space) = (self.space.opened.handle, self.space.info.space);
         // SAFETY: items are as many as are said.
@@ -156,7 +171,7 @@ impl Namespace {
                 &raw mut handle,
             )
         };
-        match plain(viewed)? as usize {
+        match self.looked("view", viewed)? as usize {
             0 => Ok((0, 0)),
             count => Ok((count, handle)),
         }
@@ -203,9 +218,10 @@ impl Namespace {
     /// Takes what [`load`](Self::load) takes.
     pub fn load_list<'a>(&self, keys: impl Keys, out: &'a mut [u8]) -> Call<'a, usize> {
         let items = keys.items();
-        let row = if items.is_empty() { 0 } else { out.len() / items.len() };
-        let rows = if row == 0 { Vec::new() } else { out.chunks_mut(row).collect() };
-        self.load_rows_of(items, rows)
+        match equal_rows("load_list", out.len(), items.len()) {
+            Ok(row) => self.load_rows_of(items, out.chunks_mut(row).collect()),
+            Err(error) => self.load_rows_of(items, Vec::new()).wrong(error),
+        }
     }
 
     /// The same into rows that lie apart.
@@ -292,11 +308,15 @@ impl Namespace {
     /// [`save`](Self::save). Takes what that takes, and `unchained`.
     pub fn save_list<'a>(&self, keys: impl Keys, rows: impl Into<Rows<'a>>) -> Call<'a, usize> {
         let (items, rows) = (keys.items(), rows.into().0);
+        let mut wrong = None;
         let places = match &rows[..] {
-            [all] if items.len() > 1 => {
-                all.chunks((all.len() / items.len()).max(1)).map(spot).collect()
-            }
-            [all] if items.is_empty() && all.is_empty() => Vec::new(),
+            [all] => match equal_rows("save_list", all.len(), items.len()) {
+                Ok(row) => all.chunks(row).map(spot).collect(),
+                Err(error) => {
+                    wrong = Some(error);
+                    Vec::new()
+                }
+            },
             rows => rows.iter().map(|row| spot(row)).collect(),
         };
         let call = self.call("save_list", sys::WEFT_OP_SAVE, |call, event| {
@@ -305,7 +325,10 @@ impl Namespace {
         });
         let mut call = place(call, items, places);
         call.kept.data = rows;
-        call
+        match wrong {
+            Some(error) => call.wrong(error),
+            None => call,
+        }
     }
 
     /// Opens a part of `size` bytes (0: the namespace's) for writing in place. Takes `part`,
@@ -412,6 +435,18 @@ impl std::fmt::Debug for Namespace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Namespace({:?}, version {})", self.space.name, self.space.info.version)
     }
+}
+
+/// How long each of `count` equal rows of one buffer is; 1 where there are none.
+fn equal_rows(what: &str, bytes: usize, count: usize) -> Result<usize> {
+    if bytes == 0 && count == 0 {
+        return Ok(1);
+    }
+    if count == 0 || bytes % count != 0 || bytes == 0 {
+        let words = format!("{what}: a buffer of {bytes} bytes is not {count} equal rows");
+        return Err(Error::Invalid(words));
+    }
+    Ok(bytes / count)
 }
 
 fn spot(row: &[u8]) -> (u64, usize) {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use weft_sys as sys;
 
 use crate::call::Call;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::namespace::Space;
 use crate::store::release;
 use crate::Key;
@@ -220,7 +220,7 @@ impl Following {
 
     /// Waits until the part's bytes before `end` are final. False: its writer gave up, drop what
     /// was read.
-    pub fn until(&self, end: u32) -> Call<'static, bool> {
+    pub fn until(&self, end: usize) -> Call<'static, bool> {
         let space = &self.view.hold.space;
         let call = Call::new(space, "until", sys::WEFT_OP_WAIT, |call, event| {
             let went = call.check(event, &[sys::WEFT_EMISS])?;
@@ -229,10 +229,15 @@ impl Following {
             }
             Ok(Some(went))
         });
-        let call = call.key(self.key).part(self.part).size(end);
+        let call = call.key(self.key).part(self.part);
         let mut call = call.follower(self.number);
         call.kept.watermark = Some((self.known.clone(), self.part));
-        call
+        if end > self.size() {
+            let words = format!("until: {end} bytes of a part of {}", self.size());
+            return call.wrong(Error::Invalid(words));
+        }
+        call.kept.idle = end == 0; // to an op it would mean all
+        call.size(end as u32) // a part has less than 4 GiB
     }
 
     /// The bytes from the part's begin that are known to be final, by [`until`](Self::until): none

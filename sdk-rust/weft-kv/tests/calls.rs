@@ -55,7 +55,14 @@ fn lists_are_rows_of_one_buffer_or_of_many() {
     assert_eq!(space.fetch_list(&keys).run().unwrap().len(), 5);
     let error =
         space.save_list(&keys[..2], all.chunks(4096).collect::<Vec<_>>()).run().unwrap_err();
-    assert_eq!(error, Error::Invalid("5 buffers for 2 keys".into()));
+    assert_eq!(error, Error::Invalid("5 rows for 2 keys: each key has one".into()));
+    let one = space.save_list(&keys[..4], &all[..4097]).run().unwrap_err();
+    let words = "a buffer of 4097 bytes is not 4 equal rows";
+    assert_eq!(one, Error::Invalid(format!("save_list: {words}")));
+    let one = space.load_list(&keys[..4], &mut loaded[..4097]).run().unwrap_err();
+    assert_eq!(one, Error::Invalid(format!("load_list: {words}")));
+    assert!(matches!(space.load_list(&keys, &mut [0; 3]).run(), Err(Error::Invalid(_))));
+    assert_eq!(space.load_list(&[] as &[Key], &mut []).run().unwrap(), 0, "nothing to do");
     assert_eq!(space.save_list(&[] as &[Key], Vec::<u8>::new()).run().unwrap(), 0, "nothing to do");
     assert_eq!(space.remove(&keys[..2]).run().unwrap(), 2);
     assert_eq!(space.touch(&keys[2..]).run().unwrap(), 3);
@@ -121,6 +128,14 @@ fn a_follower_sees_only_what_is_final() {
         assert!(follower.until(40).run().unwrap());
         assert_eq!(follower.bytes(), [4; 40]);
     }
+    assert!(followers[0].until(0).run().unwrap(), "nothing to wait for");
+    made.final_to(0).run().unwrap();
+    let words = |error: Error| error.message().to_owned();
+    let beyond = words(made.final_to(101).run().unwrap_err());
+    assert_eq!(beyond, "final_to: 101 bytes of a part of 100");
+    let beyond = words(followers[0].until(101).run().unwrap_err());
+    assert_eq!(beyond, "until: 101 bytes of a part of 100");
+    assert_eq!(made.bytes_mut().len(), 60, "neither changed what is final");
     let late = followers[0].until(41).timeout_ms(20).run();
     assert!(matches!(late, Err(Error::TimedOut(_))), "{late:?}");
     drop(made);

@@ -38,6 +38,10 @@ fn a_failed_op_has_its_story() {
     let words = format!("save of {key} in test/small: ");
     assert!(error.message().starts_with(&words), "{error}");
     assert!(error.message().contains("is being written"), "{error}");
+    let error = small.view_part("k", 3).unwrap_err();
+    let words = "view in test/small: part=3: the namespace has 1 parts, counted from 0";
+    assert_eq!(error, Error::Invalid(words.into()));
+    assert_eq!(small.view_list("k", 3).err(), Some(error));
     let error = small.load("k").pin().run().unwrap_err();
     assert_eq!(error.name(), "EINVAL", "a flag that means nothing to a load: {error}");
     let other = store.namespace("test/small", "parts=1,part_bytes=32").unwrap_err();
@@ -54,6 +58,8 @@ fn a_fenced_namespace_says_so() {
     before.save("k", b"x").run().unwrap();
     assert_eq!(before.advance(2).run().unwrap(), 2);
     assert!(matches!(before.save("k2", b"x").run(), Err(Error::Fenced(_))));
+    let error = before.match_("k").unwrap_err();
+    assert!(matches!(&error, Error::Fenced(words) if words.starts_with("match in test/fence: ")));
     let after = store.namespace("test/fence", "").unwrap();
     assert_eq!(after.info().version, 2);
     assert_eq!(after.find("k").run().unwrap().reason, Some(weft::MissReason::Fenced));
