@@ -25,5 +25,5 @@
 //   - Units: sizes and places are bytes of a part; a part has less than 4 GiB.
 //
 // The library libweft is found by pkg-config when a program is built, and by the loader when it
-// runs.
+// runs. [Op], [Item] and [Event], for a [Queue] of one's own, are the structs of package abi.
 package weft

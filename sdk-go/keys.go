@@ -4,7 +4,9 @@ package weft
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
+	"sync"
 
 	"github.com/weft-kv/weft/sdk-go/internal/lowlevel"
 )
@@ -61,11 +63,13 @@ func keys(chain *byte, tokens []uint32, blockTokens int, options string) ([]Key,
 	if options == "" {
 		options = "scheme=vllm-sha256-cbor"
 	}
-	made := make([]lowlevel.Item, max(len(tokens)/blockTokens, 1))
-	failure := newFailure()
-	count := lowlevel.Keys(options, chain, tokens, uint32(blockTokens), made, failure)
+	look := looks.Get().(*look)
+	defer looks.Put(look)
+	made := look.room(max(len(tokens)/blockTokens, 1))
+	look.failure.StructSize = lowlevel.FailureSize
+	count := lowlevel.Keys(options, chain, tokens, uint32(blockTokens), made, look.failure)
 	if count < 0 {
-		return nil, failed(count, said(failure))
+		return nil, failed(count, said(look.failure))
 	}
 	out := make([]Key, count)
 	for at := range out {
@@ -74,11 +78,33 @@ func keys(chain *byte, tokens []uint32, blockTokens int, options string) ([]Key,
 	return out, nil
 }
 
+// look is the memory of one call on a list that only looks, and leaves nothing in it.
+type look struct {
+	items   []lowlevel.Item
+	failure *lowlevel.Failure // apart: C is given no memory with Go pointers in it
+}
+
+var looks = sync.Pool{New: func() any { return &look{failure: newFailure()} }}
+
+const lookMost = 1 << 16 // items that are kept for the next call
+
+// room gives count items of any content.
+func (l *look) room(count int) []lowlevel.Item {
+	if count > lookMost {
+		return make([]lowlevel.Item, count)
+	}
+	l.items = slices.Grow(l.items[:0], count)
+	return l.items[:count]
+}
+
 // itemsOf gives the items of keys, for lists.
 func itemsOf(keys []Key) []lowlevel.Item {
-	items := make([]lowlevel.Item, len(keys))
+	return fill(make([]lowlevel.Item, len(keys)), keys)
+}
+
+func fill(items []lowlevel.Item, keys []Key) []lowlevel.Item {
 	for at, key := range keys {
-		items[at].KeyHi, items[at].KeyLo = key.Hi, key.Lo
+		items[at] = lowlevel.Item{KeyHi: key.Hi, KeyLo: key.Lo}
 	}
 	return items
 }

@@ -16,7 +16,9 @@ func (n *Namespace) Match(ctx context.Context, keys []Key) (int, error) {
 	if err := ended(ctx); err != nil {
 		return 0, err
 	}
-	count := lowlevel.Match(n.store.handle, n.Space, itemsOf(keys))
+	look := looks.Get().(*look)
+	defer looks.Put(look)
+	count := lowlevel.Match(n.store.handle, n.Space, fill(look.room(len(keys)), keys))
 	if count < 0 {
 		return 0, n.failed(count)
 	}

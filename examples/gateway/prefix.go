@@ -61,13 +61,14 @@ func (p *prefixes) now() uint64 {
 func (p *prefixes) keys(text []byte) ([]weft.Key, error) {
 	tokens := tokenBuffers.Get().(*[]uint32)
 	defer tokenBuffers.Put(tokens)
-	*tokens = slices.Grow((*tokens)[:0], len(text))[:len(text)]
+	made := slices.Grow((*tokens)[:0], len(text))[:len(text)]
 	for at, value := range text {
-		(*tokens)[at] = uint32(value)
+		made[at] = uint32(value)
 	}
+	*tokens = made
 	block := p.space.Load().BlockTokens
 	full := max(len(text)-1, 0) / block
-	return weft.Keys((*tokens)[:full*block], block, p.options)
+	return weft.Keys(made[:full*block], block, p.options)
 }
 
 var tokenBuffers = sync.Pool{New: func() any { return new([]uint32) }}

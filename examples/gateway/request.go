@@ -5,6 +5,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -87,16 +88,30 @@ func (q *lookup) plain(body []byte) bool {
 	rest, found := bytes.CutPrefix(bytes.Trim(body, spaces), []byte(`{"prompt":`))
 	rest, quoted := bytes.CutPrefix(bytes.TrimLeft(rest, " "), []byte{'"'})
 	text, end, _ := bytes.Cut(rest, []byte{'"'})
-	if !found || !quoted || string(bytes.Trim(end, spaces)) != "}" || !utf8.Valid(text) {
+	if !found || !quoted || string(bytes.Trim(end, spaces)) != "}" || !isPlain(text) {
 		return false
+	}
+	q.Prompt = words(bytes.Clone(text))
+	return true
+}
+
+// isPlain tells whether a JSON string's text is what it means: UTF-8 without escapes. ASCII is
+// looked at eight bytes at a time.
+func isPlain(text []byte) bool {
+	const each, high = 0x0101010101010101, 0x8080808080808080
+	for ; len(text) >= 8; text = text[8:] {
+		eight := binary.LittleEndian.Uint64(text)
+		control, escape := eight-each*' ', (eight^each*'\\')-each // a byte below turns negative
+		if (eight|control|escape)&high != 0 {
+			break
+		}
 	}
 	for _, value := range text {
 		if value < ' ' || value == '\\' {
 			return false
 		}
 	}
-	q.Prompt = words(bytes.Clone(text))
-	return true
+	return utf8.Valid(text)
 }
 
 type request struct {

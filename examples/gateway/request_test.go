@@ -74,6 +74,24 @@ func TestTheDirectWayReadsWhatJSONReads(t *testing.T) {
 	}
 }
 
+func TestTheDirectWayTakesUsualTextsAndLooksAtEveryByte(t *testing.T) {
+	usual := "the usual text, of more than eight letters"
+	for _, text := range []string{
+		usual, usual + " ö€😀 " + usual, "~\x7f!#[]" + usual, "", "short",
+	} {
+		if !new(lookup).plain([]byte(`{"prompt":"` + text + `"}`)) {
+			t.Errorf("%q does not go the direct way", text)
+		}
+	}
+	for at := range 20 {
+		for odd := range 256 {
+			body := []byte(`{"prompt":"` + usual + `"}`)
+			body[len(`{"prompt":"`)+at] = byte(odd)
+			compareWays(t, string(body))
+		}
+	}
+}
+
 func FuzzTheDirectWay(f *testing.F) {
 	f.Add(`{"prompt":"plain"}`)
 	f.Add(`{"prompt":"a \" quote","x":[1]}`)

@@ -141,8 +141,9 @@ def main() -> None:
         "met": value >= LEAST,
         "low": round(rates[0], 1),
         "high": round(rates[-1], 1),
-        "against": f"the same server telling its models; wrk saw {clock:,.0f} a second "
-        f"of clock time; load average {os.getloadavg()[0]:.2f}",
+        "against": f"the same server telling its models; wrk saw {clock:,.0f} a second of clock "
+        f"time, the gateway on core {cores[0]} and wrk on core {cores[-1]} (taskset); "
+        f"load average {os.getloadavg()[0]:.2f}",
     }
     print(json.dumps(figure))
 
