@@ -239,7 +239,7 @@ WEFT_API int32_t weft_match(weft_store *store, uint32_t space, const weft_item *
 /** Views the lead items that this host's memory holds; returns how many, under one handle. No lock, no system call. */
 WEFT_API int32_t weft_view(weft_store *store, uint32_t space, uint32_t part, weft_item *items, uint32_t count,
                            uint64_t *handle_out);
-/** Ends views, pins and claims. */
+/** Ends views, pins and claims, and reservations as ABORT does, but without an event. */
 WEFT_API int32_t weft_release(weft_store *store, const uint64_t *handles, uint32_t count);
 /** The keys of a prompt's full blocks, as the engines make them: scheme=vllm-sha256-cbor|sglang,seed=,lora=,salt=,start= (where
  *  tokens[0] is in the prompt),mm=WHERE+LENGTH:ID (one for each). chain: NULL, or 32 bytes: the digest to go on from, zeros at

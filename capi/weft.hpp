@@ -10,8 +10,8 @@
  * - Units: sizes and offsets are bytes, times are milliseconds (_ms) or seconds (_s). The bytes of
  * a block have no shape here.
  * - Owning: resources are move-only. Namespaces, Queues, Regions, Views and Reservations end before
- *   their Store does, Reservations before their Queue, Views before their Namespace: declared in
- *   that order they do.
+ *   their Store does, Views and Reservations before their Namespace: declared in that order they
+ * do. What ends a parent of open children too early leaves it open (WEFT_EBUSY).
  * - Memory: ops made here name all of this process's memory, so that any address will do. It is the
  *   op's until its event has been reaped; when Queue::run returns, it has been.
  * - Threads: as in weft.h. One thread at a time uses one Queue and the Reservations made with it.
@@ -366,27 +366,10 @@ class Namespace {
 class Reservation {
   public:
     Reservation() = default;
-    Reservation(weft_queue* queue, uint32_t space, uint64_t handle, const weft_event& event,
-                size_t size)
-        : queue_(queue), space_(space), handle_(handle), event_(event), size_(size) {}
-    Reservation(Reservation&& other) noexcept { *this = std::move(other); }
-    Reservation& operator=(Reservation&& other) noexcept {
-        std::swap(queue_, other.queue_);
-        std::swap(space_, other.space_);
-        std::swap(handle_, other.handle_);
-        std::swap(event_, other.event_);
-        std::swap(size_, other.size_);
-        return *this;
-    }
-    ~Reservation() {
-        try {
-            if (handle_ != 0) abort();
-        } catch (const std::exception&) {
-            handle_ = 0; /* The queue is gone, and with it what was reserved. */
-        }
-    }
+    Reservation(weft_queue* queue, uint32_t space, Hold hold, const weft_event& event, size_t size)
+        : queue_(queue), space_(space), hold_(std::move(hold)), event_(event), size_(size) {}
 
-    explicit operator bool() const noexcept { return handle_ != 0; }
+    explicit operator bool() const noexcept { return static_cast<bool>(hold_); }
     /** The part's bytes; of a list, null: each item has its address in offset. */
     std::byte* data() const noexcept {
         return size_ == 0 ? nullptr : reinterpret_cast<std::byte*>(event_.value);
@@ -409,7 +392,7 @@ class Reservation {
     weft_event end(uint16_t kind, uint32_t flags, uint32_t size, uint32_t ttl_s);
     weft_queue* queue_ = nullptr;
     uint32_t space_ = 0;
-    uint64_t handle_ = 0;
+    Hold hold_; /* drops what is neither committed nor aborted */
     weft_event event_{};
     size_t size_ = 0;
 };
@@ -478,7 +461,7 @@ class Queue {
         const weft_event event = run(op);
         const bool list = (op.flags & WEFT_LIST) != 0;
         const bool is_open = opened(op, event);
-        return {queue_, op.space, is_open ? event.handle : 0, event,
+        return {queue_, op.space, Hold(store_, is_open ? event.handle : 0), event,
                 list || !is_open ? 0 : event.detail};
     }
 
@@ -503,11 +486,12 @@ inline weft_event Reservation::end(uint16_t kind, uint32_t flags, uint32_t size,
     weft_op op{};
     op.kind = kind;
     op.space = space_;
-    op.offset = handle_;
+    op.offset = hold_.handle();
     op.flags = flags;
     op.size = size;
     op.ttl_s = ttl_s;
-    if ((flags & WEFT_MORE) == 0) handle_ = 0;
+    if ((flags & WEFT_MORE) != 0) return Queue::run(queue_, op);
+    Hold ended = std::move(hold_); /* what the op has ended already is released for nothing */
     return Queue::run(queue_, op);
 }
 inline weft_event Reservation::commit(uint32_t ttl_s, uint32_t flags) {

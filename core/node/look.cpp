@@ -116,8 +116,10 @@ int32_t Store::release(const uint64_t* handles, uint32_t count) {
     ReadSide::Section section(read_side_);
     int32_t status = 0;
     for (uint32_t i = 0; i < count; i++) {
-        bool view = handles[i] >> 60 == kViewHandle;
-        int32_t one = view ? release_view(handles[i]) : release_node_handle(handles[i]);
+        uint64_t kind = handles[i] >> 60;
+        int32_t one = kind == kViewHandle          ? release_view(handles[i])
+                      : kind == kReservationHandle ? release_reservation(handles[i])
+                                                   : release_node_handle(handles[i]);
         if (status == 0) status = one;
     }
     return status;
@@ -131,6 +133,25 @@ int32_t Store::release_view(uint64_t handle) {
     bool open = mapped->cells().release(static_cast<uint32_t>(handle >> 30 & 4095),
                                         static_cast<uint32_t>(handle & Cells::kGenerationMask));
     return open ? 0 : -WEFT_EINVAL;
+}
+
+/** As ABORT does, but nobody waits. */
+int32_t Store::release_reservation(uint64_t handle) {
+    for (std::atomic<Space*>& place : spaces_) {
+        Space* space = place.load(std::memory_order_acquire);
+        if (space == nullptr) continue;
+        // Before it is looked for: if another incarnation comes meanwhile, it was this one's.
+        std::shared_ptr<Mapped> mapped = space->mapped();
+        if (std::shared_ptr<Mapped> ended = space->take_ended(handle)) {
+            ended->reservations.fetch_sub(1);
+            return -WEFT_ECLOSED;
+        }
+        if (!space->forget_reservation(handle)) continue;
+        mapped->reservations.fetch_sub(1);
+        abort(mapped, handle);
+        return 0;
+    }
+    return -WEFT_EINVAL;
 }
 
 /** A pin or a claim that the node gave. */

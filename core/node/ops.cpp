@@ -1,48 +1,14 @@
-// The frame of every op: taking it, asking the node, handing it to the copying thread, ending it;
-// deadlines and cancelling.
+// The frame of every op: taking it, handing it to the copying thread, ending it.
 #include "core/node/ops.h"
 
 #include <array>
 #include <cstddef>
 #include <cstdio>
 
-#include "core/node/threads.h"
+#include "core/node/stage.h"
 
 namespace weft {
 namespace {
-
-constexpr uint64_t kStageBits = 8;
-
-uint64_t with_stage(uint64_t state, Stage stage) {
-    return (state & ~((uint64_t{1} << kStageBits) - 1)) | static_cast<uint64_t>(stage);
-}
-Stage stage_of(uint64_t state) { return static_cast<Stage>(state & 0xff); }
-
-bool move_stage(Operation& operation, uint64_t expected, Stage to) {
-    return operation.state.compare_exchange_strong(expected, with_stage(expected, to),
-                                                   std::memory_order_seq_cst);
-}
-
-bool cancelled(const Operation& operation) {
-    // Seq_cst: see end_now.
-    return operation.cancel.load(std::memory_order_seq_cst) ==
-           (operation.state.load(std::memory_order_relaxed) >> kStageBits) + 1;
-}
-
-/** Ends the op that is in `state`, or has it end as soon as its owner gives it on: either the
- * owner, who stores the new stage before it looks at `cancel`, sees the mark, or this sees that
- * stage. False: the caller has nothing to end; true: the operation is the caller's, to fail. */
-bool end_now(Operation& operation, uint64_t state) {
-    uint64_t mark = (state >> kStageBits) + 1;
-    uint64_t before = operation.cancel.load(std::memory_order_relaxed);
-    // Never back to an earlier op of this place.
-    while (before < mark && !operation.cancel.compare_exchange_weak(before, mark)) {
-    }
-    state = operation.state.load(std::memory_order_seq_cst);
-    bool idle = stage_of(state) == Stage::waiting || stage_of(state) == Stage::queued;
-    return idle && (state >> kStageBits) + 1 == mark &&
-           move_stage(operation, state, Stage::running);
-}
 
 /** What is said of a failure that nobody had more words for: which block, and why. */
 std::string_view plain_words(const weft_op& op, int32_t code, std::array<char, 200>& room) {
@@ -230,6 +196,7 @@ void OpRunner::go_on(Operation& operation) {
                 return fail(operation, WEFT_EINVAL, "the reservation is not open",
                             offsetof(weft_op, offset));
             }
+            if ((op.flags & WEFT_MORE) == 0) operation.space->let_go(op.offset);
             return ask(operation, &OpRunner::committed);
         }
         case WEFT_OP_REMOVE: {
@@ -242,41 +209,6 @@ void OpRunner::go_on(Operation& operation) {
             return ask(operation, &OpRunner::advanced);
         }
     }
-}
-
-Request& OpRunner::fresh_request(Operation& operation, Verb verb) const {
-    // Another answers an op that has ended: that one's memory went with it.
-    if (operation.question == nullptr) operation.question = std::make_unique<Question>();
-    Request& request = operation.question->request;
-    std::vector<RequestItem> items = std::move(request.items);
-    std::vector<uint64_t> room = std::move(request.room);
-    items.clear();
-    request = Request();
-    request.verb = verb;
-    request.deadline = operation.deadline;
-    request.items = std::move(items);
-    request.room = std::move(room);
-    return request;
-}
-
-Request& OpRunner::request_for(Operation& operation, Verb verb, uint32_t first,
-                               uint32_t count) const {
-    const weft_op& op = operation.op;
-    Request& request = fresh_request(operation, verb);
-    request.flags = op.flags;
-    request.part = op.part;
-    request.start = op.start;
-    request.size = op.size;
-    request.ttl_s = op.ttl_s;
-    request.items.reserve(count);
-    for (uint32_t i = first; i < first + count; i++) {
-        request.items.push_back({key_of(operation, i), size_of(operation, i), kNoSlot, 0});
-    }
-    if (first > 0 && count > 0 && (op.flags & WEFT_CHAIN) != 0) {
-        request.has_parent = true;
-        request.parent = key_of(operation, first - 1);
-    }
-    return request;
 }
 
 Key OpRunner::key_of(const Operation& operation, uint32_t item) const {
@@ -356,82 +288,6 @@ void OpRunner::queue(Operation& operation) {
     store_.work_ready_.notify_one();
 }
 
-/** Asks what the operation's question says. */
-void OpRunner::ask(Operation& operation, Continue then) {
-    uint64_t state = with_stage(operation.state.load(std::memory_order_relaxed), Stage::waiting);
-    std::unique_ptr<Question> question = std::move(operation.question);
-    question->store = &store_;
-    question->of = &operation;
-    question->queue = operation.queue->shared_from_this();
-    question->mapped = operation.mapped;
-    question->space = operation.space->id();
-    question->state = state;
-    question->then = then;
-    if (!let_go(operation, state)) return;
-    std::shared_ptr<Mapped> mapped = question->mapped;
-    Question* asked = question.release();
-    store_.link_->run(mapped, asked->request,
-                      [asked](Reply&& reply) { answered(asked, std::move(reply)); });
-}
-
-void OpRunner::answered(Question* question, Reply&& reply) {
-    std::unique_ptr<Question> asked(question);
-    OpRunner runner(*asked->store);
-    Operation& operation = *asked->of;
-    std::shared_ptr<Queue> queue = std::move(asked->queue);
-    if (!move_stage(operation, asked->state, Stage::running)) return runner.late(*asked, reply);
-    std::shared_ptr<Mapped> mapped = std::move(asked->mapped);
-    asked->trim();
-    operation.question = std::move(asked);
-    Question& own = *operation.question;
-    if (reply.status == -WEFT_EPEER || reply.status == -WEFT_ECLOSED) {
-        // The node hears it when the process comes back without the reservation.
-        if (own.is_word()) runner.forget(*operation.space, *mapped, own.request.number);
-        return runner.fail(operation, -reply.status,
-                           reply.message.empty() ? "the node cannot be reached" : reply.message);
-    }
-    (runner.*own.then)(operation, std::move(reply));
-}
-
-/** Of a reservation that nobody was told of. */
-void OpRunner::abort(const std::shared_ptr<Mapped>& mapped, uint64_t reservation) {
-    auto request = std::make_shared<Request>();  // shared with the call alone
-    request->verb = Verb::abort;
-    request->number = reservation;
-    store_.link_->run(mapped, *request, [request](Reply&&) {});
-}
-
-/** The op has ended: what the reply grants is given back, what it hands over is kept. No lock of
- * the store is taken here: this may run inside a short call. */
-void OpRunner::late(const Question& asked, const Reply& reply) {
-    Verb verb = asked.request.verb;
-    if (verb == Verb::reserve && reply.handle != 0) abort(asked.mapped, reply.handle);
-    if ((verb == Verb::match || verb == Verb::wait) && reply.handle != 0)
-        store_.link_->release(reply.handle);
-    ReadSide::Section section(store_.read_side_);
-    Space* space = store_.find_space(asked.space);
-    if (space == nullptr) return;
-    if (verb == Verb::stock || verb == Verb::publish) {
-        for (const ReplyItem& slot : reply.stock) space->give_stock(asked.mapped.get(), slot);
-    }
-    if (verb == Verb::publish) {
-        for (const ReplyItem& item : reply.items) {
-            if (item.slot == kNoSlot) continue;
-            if (item.status < 0) {
-                space->give_stock(asked.mapped.get(), item);
-            } else {
-                space->forget_slot(asked.mapped.get(), item.slot);
-            }
-        }
-    }
-    if (asked.is_word()) forget(*space, *asked.mapped, asked.request.number);
-}
-
-/** The node has had the word: the reservation is no more, for whoever says so first. */
-void OpRunner::forget(Space& space, Mapped& mapped, uint64_t reservation) {
-    if (space.forget_reservation(reservation)) mapped.reservations.fetch_sub(1);
-}
-
 void OpRunner::fail(Operation& operation, int32_t code, std::string_view story, uint32_t detail) {
     operation.status = -code;
     operation.detail = detail;
@@ -453,7 +309,7 @@ void OpRunner::finish(Operation& operation) {
     if (operation.reservation != 0) {
         uint64_t reservation = std::exchange(operation.reservation, 0);
         forget(*operation.space, *operation.mapped, reservation);
-        abort(operation.mapped, reservation);
+        store_.abort(operation.mapped, reservation);
     }
     weft_event event{};
     event.tag = op.tag;
@@ -493,111 +349,6 @@ void OpRunner::finish(Operation& operation) {
     operation.state.store(with_stage(state + (uint64_t{1} << kStageBits), Stage::idle),
                           std::memory_order_release);
     operation.queue->push(operation, event);
-}
-
-void OpRunner::cancel(Operation& operation) {
-    uint64_t found = 0;
-    for (Operation& other : operation.queue->operations()) {
-        uint64_t state = other.state.load(std::memory_order_acquire);
-        if (&other == &operation || stage_of(state) == Stage::idle ||
-            other.tag.load(std::memory_order_relaxed) != operation.op.offset)
-            continue;
-        found++;
-        if (end_now(other, state)) fail(other, WEFT_ECANCELED, "cancelled");
-    }
-    operation.value = found;
-    finish(operation);
-}
-
-bool Store::take_work(Work& out) {
-    std::unique_lock<std::mutex> guard(work_lock_);
-    auto any = [this] { return !work_[0].empty() || !work_[1].empty() || !work_[2].empty(); };
-    work_ready_.wait(guard, [&] { return stopping_ || any(); });
-    for (size_t priority = work_.size(); priority > 0; priority--) {
-        auto& work = work_[priority - 1];
-        if (work.empty()) continue;
-        out = work.pop();
-        return true;
-    }
-    return false;
-}
-
-void Store::move_blocks() {
-    OpRunner runner(*this);
-    Work work;
-    while (take_work(work)) {
-        if (!move_stage(*work.operation, work.state, Stage::running)) continue;
-        ReadSide::Section section(read_side_);
-        runner.go_on(*work.operation);
-    }
-}
-
-void Store::note_deadline(uint64_t deadline) {
-    std::lock_guard<std::mutex> guard(deadline_lock_);
-    if (deadline >= next_deadline_) return;
-    next_deadline_ = deadline;
-    deadline_changed_.notify_one();
-}
-
-/** Ends ops that nobody owns and whose time is over. Returns the next deadline of the others. */
-uint64_t Store::end_overdue(uint64_t now) {
-    OpRunner runner(*this);
-    std::lock_guard<std::mutex> guard(lock_);  // no queue goes meanwhile
-    uint64_t next = UINT64_MAX;
-    for (const std::shared_ptr<Queue>& queue : queues_) {
-        for (Operation& operation : queue->operations()) {
-            uint64_t state = operation.state.load(std::memory_order_acquire);
-            if (stage_of(state) != Stage::waiting && stage_of(state) != Stage::queued) continue;
-            uint64_t deadline = operation.deadline;
-            if (deadline > now) {
-                next = std::min(next, deadline);
-            } else if (move_stage(operation, state, Stage::running)) {
-                runner.fail(operation, WEFT_ETIMEOUT, "the op's time is over");
-            }
-        }
-    }
-    return next;
-}
-
-void Store::keep_deadlines() {
-    std::unique_lock<std::mutex> guard(deadline_lock_);
-    while (!stopping_) {
-        uint64_t now = fabric::boot_time();
-        if (next_deadline_ > now) {
-            if (next_deadline_ == UINT64_MAX) {
-                deadline_changed_.wait(guard);
-            } else {
-                deadline_changed_.wait_for(guard, std::chrono::nanoseconds(next_deadline_ - now));
-            }
-            continue;
-        }
-        next_deadline_ = UINT64_MAX;
-        guard.unlock();
-        uint64_t next = end_overdue(fabric::boot_time());
-        guard.lock();
-        next_deadline_ = std::min(next_deadline_, next);
-    }
-}
-
-int32_t Store::close_queue(Queue* queue) {
-    uint32_t left = queue->close();
-    if (left > 0) {
-        // What nobody is carrying out ends now; the rest as it was about to.
-        OpRunner runner(*this);
-        for (Operation& operation : queue->operations()) {
-            uint64_t state = operation.state.load(std::memory_order_acquire);
-            if (stage_of(state) == Stage::idle) continue;
-            if (end_now(operation, state))
-                runner.fail(operation, WEFT_ECANCELED, "the queue closes");
-        }
-        return static_cast<int32_t>(queue->unreaped());
-    }
-    return 0;
-}
-
-void Store::destroy_queue(Queue* queue) {
-    std::lock_guard<std::mutex> guard(lock_);
-    std::erase_if(queues_, [&](const std::shared_ptr<Queue>& one) { return one.get() == queue; });
 }
 
 }  // namespace weft

@@ -35,7 +35,6 @@ class OpRunner {
     void ask(Operation& operation, Continue then);
     static void answered(Question* question, Reply&& reply);
     void late(const Question& asked, const Reply& reply);
-    void abort(const std::shared_ptr<Mapped>& mapped, uint64_t reservation);
     void forget(Space& space, Mapped& mapped, uint64_t reservation);
     bool let_go(Operation& operation, uint64_t state);
     void queue(Operation& operation);

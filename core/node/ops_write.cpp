@@ -336,7 +336,7 @@ void OpRunner::reserved(Operation& operation, Reply&& reply) {
             operation.mapped->write_address(static_cast<uint32_t>(piece.place >> 32),
                                             static_cast<uint32_t>(piece.place), op.part) != nullptr;
         if (piece.status != 0 || mapped) continue;
-        abort(operation.mapped, reply.handle);
+        store_.abort(operation.mapped, reply.handle);
         return fail(operation, WEFT_ENOMEM, "the block's segment cannot be mapped");
     }
     if (reply.handle != 0) {

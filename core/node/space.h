@@ -51,7 +51,13 @@ class Space {
         while (owned_.size() < kNumbers && owned_.count(next) != 0) next = (next + 1) % kNumbers;
         // Under this lock, so that nobody takes a slot of one incarnation for another's.
         std::lock_guard<std::mutex> stock_guard(stock_lock_);
-        for (uint64_t id : reservations_) ended_[id] = owned_[number_];
+        for (const Reservation& one : reservations_) {
+            if (one.written) {
+                ended_[one.id] = owned_[number_];
+            } else {
+                owned_[number_]->reservations.fetch_sub(1);
+            }
+        }
         numbers_[next].store(mapped.get(), std::memory_order_release);
         current_.store(mapped.get(), std::memory_order_release);
         owned_[next] = std::move(mapped);
@@ -118,13 +124,24 @@ class Space {
 
     void know_reservation(uint64_t id) {
         std::lock_guard<std::mutex> guard(stock_lock_);
-        reservations_.insert(std::lower_bound(reservations_.begin(), reservations_.end(), id), id);
+        reservations_.insert(place_of(id), {id, true});
+    }
+    bool knows_reservation(uint64_t id) {
+        std::lock_guard<std::mutex> guard(stock_lock_);
+        auto found = place_of(id);
+        return found != reservations_.end() && found->id == id;
+    }
+    /** The caller has said that it writes there no more; the node may not have heard it yet. */
+    void let_go(uint64_t id) {
+        std::lock_guard<std::mutex> guard(stock_lock_);
+        auto found = place_of(id);
+        if (found != reservations_.end() && found->id == id) found->written = false;
     }
     /** True: it was known, and is not any more. */
     bool forget_reservation(uint64_t id) {
         std::lock_guard<std::mutex> guard(stock_lock_);
-        auto found = std::lower_bound(reservations_.begin(), reservations_.end(), id);
-        if (found == reservations_.end() || *found != id) return ended_.erase(id) != 0;
+        auto found = place_of(id);
+        if (found == reservations_.end() || found->id != id) return ended_.erase(id) != 0;
         reservations_.erase(found);
         return true;
     }
@@ -137,17 +154,30 @@ class Space {
         ended_.erase(found);
         return of;
     }
-    bool knows_reservation(uint64_t id) {
+    /** How many somebody may still write to, those too that ended with their node. */
+    uint64_t open_reservations() {
         std::lock_guard<std::mutex> guard(stock_lock_);
-        return std::binary_search(reservations_.begin(), reservations_.end(), id);
+        auto open = std::count_if(reservations_.begin(), reservations_.end(),
+                                  [](const Reservation& one) { return one.written; });
+        return static_cast<uint64_t>(open) + ended_.size();
     }
     std::vector<uint64_t> reservations() {
         std::lock_guard<std::mutex> guard(stock_lock_);
-        return reservations_;
+        std::vector<uint64_t> ids;
+        for (const Reservation& one : reservations_) ids.push_back(one.id);
+        return ids;
     }
     std::atomic<uint32_t> users{0};  // ops in flight
 
   private:
+    struct Reservation {
+        uint64_t id;
+        bool written;  // its memory may be, by the caller
+    };
+    std::vector<Reservation>::iterator place_of(uint64_t id) {
+        return std::lower_bound(reservations_.begin(), reservations_.end(), id,
+                                [](const Reservation& one, uint64_t of) { return one.id < of; });
+    }
     void put_away(uint32_t slot) {
         auto found = std::find(taken_.begin(), taken_.end(), slot);
         if (found == taken_.end()) return;
@@ -166,7 +196,7 @@ class Space {
     std::mutex stock_lock_;                              // guards what follows
     std::map<uint64_t, std::vector<ReplyItem>> stock_;   // by slot size
     std::vector<uint32_t> taken_;                        // from the stock, by SAVEs under way
-    std::vector<uint64_t> reservations_;                 // in order
+    std::vector<Reservation> reservations_;              // in the order of ids
     std::map<uint64_t, std::shared_ptr<Mapped>> ended_;  // reservations of earlier incarnations
 };
 

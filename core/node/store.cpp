@@ -118,12 +118,14 @@ Status Store::close_namespace(uint32_t id) {
             return Failure{WEFT_ECLOSED, "namespace " + std::to_string(id) + " is not open"};
         spaces_[id % kSpacesMax].store(nullptr, std::memory_order_release);
         read_side_.synchronize();
-        uint64_t held = space->views();
-        if (space->users.load() > 0 || held > 0) {
+        uint64_t views = space->views();
+        uint64_t reservations = space->open_reservations();
+        if (space->users.load() > 0 || views > 0 || reservations > 0) {
             spaces_[id % kSpacesMax].store(space, std::memory_order_release);
             return Failure{WEFT_EBUSY, "namespace " + space->name() + ": " +
-                                           std::to_string(space->users.load()) + " ops and " +
-                                           std::to_string(held) + " views are open"};
+                                           std::to_string(space->users.load()) + " ops, " +
+                                           std::to_string(views) + " views and " +
+                                           std::to_string(reservations) + " reservations are open"};
         }
         auto owner = std::find_if(space_owner_.begin(), space_owner_.end(),
                                   [&](const auto& one) { return one.get() == space; });

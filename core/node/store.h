@@ -26,6 +26,7 @@ namespace weft {
 /** A view's handle: its kind, the place of its space, the incarnation, its first cell and that
  * cell's generation. */
 constexpr uint64_t kViewHandle = 1;
+constexpr uint64_t kReservationHandle = 2;  // the node makes these (core/write/waiting.cpp)
 inline uint64_t view_handle(uint32_t space, uint32_t number, uint32_t cell, uint32_t generation) {
     return kViewHandle << 60 | uint64_t{space % 1024} << 50 | uint64_t{number} << 42 |
            uint64_t{cell} << 30 | generation;
@@ -100,6 +101,8 @@ class Store final : public LinkEvents {
     Result<std::string> about();
 
     int32_t release_view(uint64_t handle);
+    int32_t release_reservation(uint64_t handle);
+    void abort(const std::shared_ptr<Mapped>& mapped, uint64_t reservation);
     void keep_node_handle(uint64_t handle);
     int32_t release_node_handle(uint64_t handle);
     void move_blocks();

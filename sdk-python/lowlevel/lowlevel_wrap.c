@@ -4581,7 +4581,7 @@ static PyMethodDef SwigMethods[] = {
 	 { "reap", _wrap_reap, METH_VARARGS, " timeout_ms: 0 looks, -1 waits for good. Returns how many events, 0 at the timeout, WEFT_ECLOSED when none will come."},
 	 { "match", _wrap_match, METH_VARARGS, " How many of these lead blocks this host's memory holds, whole. No lock, no system call."},
 	 { "view", _wrap_view, METH_VARARGS, " Views the lead items that this host's memory holds; returns how many, under one handle. No lock, no system call."},
-	 { "release", _wrap_release, METH_VARARGS, " Ends views, pins and claims."},
+	 { "release", _wrap_release, METH_VARARGS, " Ends views, pins and claims, and reservations as ABORT does, but without an event."},
 	 { "keys", _wrap_keys, METH_VARARGS, "\n"
 		"The keys of a prompt's full blocks, as the engines make them: scheme=vllm-sha256-cbor|sglang,seed=,lora=,salt=,start= (where\n"
 		"tokens[0] is in the prompt),mm=WHERE+LENGTH:ID (one for each). chain: NULL, or 32 bytes: the digest to go on from, zeros at\n"

@@ -69,7 +69,7 @@ class Reservation(Scope):
     one at a time."""
 
     def __init__(self, namespace: Ops, handle: int, views: list[View | None]) -> None:
-        self._namespace, self._handle = namespace, handle
+        self._namespace, self._handle, self._store = namespace, handle, namespace._handle
         self.arrays: list[Bytes | None] = [None if view is None else view.array for view in views]
 
     @property
@@ -91,7 +91,12 @@ class Reservation(Scope):
             if array is not None:
                 array.flags.writeable = False
         self.arrays = []
+        if handle and self._namespace._store._opened is None:  # no op will be taken any more
+            self._let_go(handle)
         return handle
+
+    def _let_go(self, handle: int) -> None:
+        lowlevel.release(self._store, handle.to_bytes(8, "little"))
 
     @twin
     def final(self, size: int, *, timeout_ms: int = 0) -> Plan[None]:
@@ -153,4 +158,4 @@ class Reservation(Scope):
     def __del__(self) -> None:
         with contextlib.suppress(Error, AttributeError, ImportError):
             if self._handle:
-                self.abort()
+                self._let_go(self._handle)

@@ -219,7 +219,7 @@ def view(store, space, part, items):
     return _lowlevel.view(store, space, part, items)
 
 def release(store, handles):
-    r""" Ends views, pins and claims."""
+    r""" Ends views, pins and claims, and reservations as ABORT does, but without an event."""
     return _lowlevel.release(store, handles)
 
 def keys(options, chain, tokens, block_tokens, items):

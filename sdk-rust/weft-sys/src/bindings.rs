@@ -770,7 +770,7 @@ extern "C" {
     ) -> i32;
 }
 extern "C" {
-    #[doc = " Ends views, pins and claims."]
+    #[doc = " Ends views, pins and claims, and reservations as ABORT does, but without an event."]
     pub fn weft_release(store: *mut weft_store, handles: *const u64, count: u32) -> i32;
 }
 extern "C" {
