@@ -5,7 +5,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 build=${WEFT_BUILD:-$PWD/build/release}
-[ -f "$build/compile_commands.json" ] || { echo "aarch64: $build is not built" >&2; exit 1; }
 package=g++-12-aarch64-linux-gnu
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
@@ -31,33 +30,18 @@ if [ ! -f "$prefix/.complete" ]; then
     touch "$prefix/.complete"
 fi
 
-python3 - "$build/compile_commands.json" "$prefix/root/usr/include/aarch64-linux-gnu" <<'PROGRAM'
-import concurrent.futures, json, os, re, shlex, subprocess, sys
+PYTHONPATH=tests/tidy python3 - "$build" "$prefix/root/usr/include/aarch64-linux-gnu" <<'PROGRAM'
+import sys
+from pathlib import Path
+from compiled import judge
 
-TARGET = ["--target=aarch64-linux-gnu", "-isystem", sys.argv[2], "-fsyntax-only"]
-
-
-def parse(command):
-    """The compiler's words where it refuses the file; its launcher and what it writes are left out."""
-    words = shlex.split(command["command"])
-    first = next(i for i, word in enumerate(words) if re.search(r"clang\+\+[-0-9]*$", word))
-    words = words[first : words.index("-o")] + ["-c", command["file"]]
-    words[1:1] = TARGET
-    done = subprocess.run(words, cwd=command["directory"], capture_output=True, text=True)
-    return done.stderr or f"status {done.returncode}" if done.returncode else ""
+flags = ["--target=aarch64-linux-gnu", "-isystem", sys.argv[2], "-fsyntax-only"]
 
 
-ours = {
-    name: command
-    for command in json.load(open(sys.argv[1]))
-    if re.match(r"(capi|core|fabric)/.*\.cpp$", name := os.path.relpath(command["file"]))
-}
-with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-    wrong = dict(zip(ours, pool.map(parse, ours.values())))
-for name, said in sorted(wrong.items()):
-    if said:
-        print(f"FAILED {name}\n{said}")
-bad = sum(map(bool, wrong.values()))
-print(f"{len(ours) - bad} passed, {bad} failed")
-sys.exit(1 if bad or not ours else 0)
+def parse(file):
+    done = file.run(*flags)
+    return f"{file.name}:\n{done.stderr}" if done.returncode else ""
+
+
+sys.exit(judge(Path(sys.argv[1]), parse))
 PROGRAM
