@@ -11,6 +11,8 @@ from typing import Any
 import torch
 import weft
 from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
     DynamicCache,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
@@ -45,6 +47,36 @@ _KINDS: dict[str, tuple[type[PreTrainedModel], Any]] = {
     "gemma": (Gemma3ForCausalLM, Gemma3TextConfig),
 }
 KINDS = tuple(_KINDS)
+# Of other families, what is peculiar to them: layers that share keys, layers of other shapes, chunks
+# instead of windows, sinks.
+_WINDOW = {"sliding_window": 24}
+FAMILIES: dict[str, dict[str, Any]] = {
+    "mistral": _WINDOW,
+    "gemma2": _WINDOW,
+    "gemma4_text": {
+        **_WINDOW,
+        "global_head_dim": 32,
+        "num_global_key_value_heads": 1,
+        "hidden_size_per_layer_input": 0,
+        "layer_types": ["sliding_attention", "full_attention"] * 2,
+    },
+    "gemma3n_text": {
+        **_WINDOW,
+        "num_kv_shared_layers": 2,
+        "hidden_size_per_layer_input": 8,
+        "vocab_size_per_layer_input": 256,
+        "laurel_rank": 8,
+        "altup_num_inputs": 2,
+        "activation_sparsity_pattern": [0.0] * 4,
+        "layer_types": ["sliding_attention", "full_attention"] * 2,
+    },
+    "gpt_oss": {**_WINDOW, "num_local_experts": 4},
+    "llama4_text": {
+        "num_local_experts": 2,
+        "attention_chunk_size": 32,
+        "intermediate_size_mlp": 128,
+    },
+}
 
 
 def make(kind: str, dtype: torch.dtype = torch.float32, **config: Any) -> Any:
@@ -54,6 +86,13 @@ def make(kind: str, dtype: torch.dtype = torch.float32, **config: Any) -> Any:
         config = {"sliding_window": 24, "sliding_window_pattern": 3, **config}
     torch.manual_seed(1)
     return model(config_type(**{**_SHAPE, **config})).to(dtype).eval()
+
+
+def make_family(kind: str) -> Any:
+    """A model of FAMILIES."""
+    config = AutoConfig.for_model(kind, **_SHAPE, **FAMILIES[kind])
+    torch.manual_seed(1)
+    return AutoModelForCausalLM.from_config(config).float().eval()
 
 
 def prompt(length: int, seed: int = 7, rows: int = 1) -> torch.Tensor:

@@ -4,6 +4,7 @@ and what it refuses, in which words."""
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import threading
 import time
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 import weft
-from models import BLOCK, assert_same, generate, make, open_space, plain, prompt
+from models import assert_same, generate, make, open_space, plain, prompt
 from node import Node
 from transformers import AutoConfig, T5Config
 from weft.transformers import ModelNamespace, WeftCache
@@ -34,13 +35,25 @@ def test_blocks_of_older_weights_are_gone_after_an_advance(store: weft.Store) ->
     assert isinstance(fenced.error, weft.FencedError)
     assert_same(generate(model, ids, fenced), reference, 0)
 
-    with torch.no_grad():
-        model.model.layers[0].self_attn.k_proj.weight.mul_(-1)
     new = open_space(store, model)
     cache = WeftCache(new, ids)
     assert (cache.loaded, cache.error) == (0, None)
     assert_same(generate(model, ids, cache), plain(model, ids), 0)
     assert WeftCache(new, ids).loaded == 48
+
+
+def test_blocks_of_other_weights_are_not_found(store: weft.Store) -> None:
+    model, ids = make("llama"), prompt(50)
+    generate(model, ids, WeftCache(open_space(store, model), ids))
+    same = make("llama")
+    assert WeftCache(open_space(store, same), ids).loaded == 48
+    with torch.no_grad():
+        same.model.layers[3].self_attn.k_proj.weight.mul_(1.01)
+    tuned = open_space(store, same)
+    cache = WeftCache(tuned, ids)
+    assert (cache.loaded, cache.error) == (0, None)
+    assert_same(generate(same, ids, cache), plain(same, ids), 0)
+    assert WeftCache(tuned, ids).loaded == 48
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
@@ -228,7 +241,7 @@ def test_a_block_that_another_process_is_writing_is_left_to_it(
 ) -> None:
     model, ids = make("llama"), prompt(70)
     space = open_space(store, model)
-    chain = weft.keys(ids[0].numpy(), block_tokens=BLOCK)
+    chain = space.keys(ids[0].numpy())
     with weft.Store(connect=node.address) as other:
         theirs = open_space(other, model).reserve(chain[1])
         cache = WeftCache(space, ids)
@@ -238,3 +251,17 @@ def test_a_block_that_another_process_is_writing_is_left_to_it(
         theirs.abort()
     generate(model, ids, WeftCache(space, ids))
     assert space.match(chain) == 4
+
+
+def test_the_pages_example_runs(node: Node, capsys: pytest.CaptureFixture[str]) -> None:
+    page = Path(__file__).parents[2] / "sdk-python" / "docs" / "transformers.md"
+    (code,) = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S)
+    given = {"ADDRESS": node.address, "model": make("llama"), "input_ids": prompt(70)}
+    given["model"].generation_config.max_new_tokens = 30
+    for _ in range(2):
+        exec(code, given)
+        given["namespace"].close()
+        given["store"].close()
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "0 tokens came from Weft, 96 are there now; failures: None"
+    assert second == "64 tokens came from Weft, 96 are there now; failures: None"

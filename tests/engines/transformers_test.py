@@ -10,7 +10,19 @@ from typing import Any
 import pytest
 import torch
 import weft
-from models import BLOCK, BOUND, KINDS, assert_same, generate, make, open_space, plain, prompt
+from models import (
+    BLOCK,
+    BOUND,
+    FAMILIES,
+    KINDS,
+    assert_same,
+    generate,
+    make,
+    make_family,
+    open_space,
+    plain,
+    prompt,
+)
 from node import Node
 from transformers import DynamicCache
 from weft.transformers import WeftCache
@@ -53,6 +65,17 @@ def test_tokens_and_logits_are_those_of_a_run_without_weft(
     assert first.error is again.error is talk.error is None
 
 
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_other_families_continue_as_well(store: weft.Store, kind: str) -> None:
+    model, ids = make_family(kind), prompt(90)
+    space = open_space(store, model)
+    reference = plain(model, ids)
+    assert_same(generate(model, ids, WeftCache(space, ids)), reference, 0)
+    cache = WeftCache(space, ids)
+    assert cache.loaded == 80
+    assert_same(generate(model, ids, cache), reference)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_loaded_are_the_bytes_that_were_computed(
@@ -81,7 +104,7 @@ def test_a_comparison_of_logits_notices_a_wrong_block(store: weft.Store, kind: s
     model, ids = make(kind), prompt(100)
     space = open_space(store, model)
     generate(model, ids, WeftCache(space, ids))
-    key = weft.keys(ids[0].numpy(), block_tokens=BLOCK)[5]
+    key = space.keys(ids[0].numpy())[5]
     block = space.load(key)
     assert block is not None
     space.save(key, block.view("float32")[::-1].copy(), replace=True)

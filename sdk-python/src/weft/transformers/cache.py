@@ -27,7 +27,7 @@ from transformers import DynamicCache
 from .. import lowlevel
 from ..errors import ClosedError, Error, HeldError, InvalidError, TimedOutError, failure
 from ..holds import Claim
-from ..keys import Keys, keys
+from ..keys import Keys
 from . import blocks
 from .inputs import Inputs
 from .namespace import ModelNamespace
@@ -85,9 +85,8 @@ class WeftCache(DynamicCache):
 
     def _chains(self) -> list[Keys]:
         """Each row's keys."""
-        size, lora, salt = self._namespace.block_tokens, self._lora, self._salt
-        rows = [row.numpy() for row in self._tokens]
-        return [keys(row, block_tokens=size, lora=lora, salt=salt) for row in rows]
+        lora, salt = self._lora, self._salt
+        return [self._namespace.keys(row.numpy(), lora=lora, salt=salt) for row in self._tokens]
 
     @contextlib.contextmanager
     def _failing(self, what: str) -> Iterator[None]:

@@ -6,8 +6,11 @@ embedding. Sliding layers are stored whole: whoever loads takes as much as its w
 
 The namespace's layout names model type, layers, heads, head size and order, and a digest of the
 model's config without what never changes a key or a value, so that a model of another shape, window
-or rotary embedding is told both layouts and reads nothing. It does not know the weights: the
-namespace's name stands for them, and new weights are a new version (`advance`) or another name.
+or rotary embedding is told both layouts and reads nothing.
+
+Blocks of other weights are never found: every key is salted with samples of all parameters, taken
+when the namespace is opened. Whoever changes weights in place opens it anew, and lets old blocks go
+by a new version (`advance`).
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from .. import lowlevel
 from ..errors import Error, failure
+from ..keys import Keys, keys
 from ..namespace import Namespace
 from ..options import Option, render
 from ..store import Store
@@ -39,6 +43,7 @@ _IDLE = frozenset((
     "torch_dtype", "transformers_version", "use_cache",
 ))
 # fmt: on
+_SAMPLES = 64  # of a parameter's numbers
 # Rotary embeddings that turn a key by how long the whole sequence is.
 _BY_LENGTH = ("dynamic", "longrope")
 
@@ -64,6 +69,7 @@ class ModelNamespace(Namespace):
         if refused:
             raise _unsupported(f"{self.config.model_type}: {refused}")
         self.shapes = layer_shapes(self.config)
+        self._weights = weights_digest(model)
         token_bytes = sum(2 * heads * size for heads, size in self.shapes) * self.dtype.itemsize
         uniform = len(set(self.shapes)) == 1
         layout = {
@@ -78,6 +84,13 @@ class ModelNamespace(Namespace):
         }
         super().__init__(store, name, render(None, {**layout, **options}))
         self._hook = model.register_forward_pre_hook(_tell, with_kwargs=True)
+
+    def keys(self, tokens: Any, *, lora: str | None = None, salt: str | None = None) -> Keys:
+        """The keys of a prompt's full blocks, of these weights: for find, remove and the like.
+
+        tokens: integers, (tokens,). lora, salt: as WeftCache was given them."""
+        salted = self._weights if salt is None else f"{self._weights} {salt}"
+        return keys(tokens, block_tokens=self.block_tokens, lora=lora, salt=salted)
 
     def close(self) -> None:
         """Namespace.close; the model is left as it was."""
@@ -112,6 +125,18 @@ def digest(config: Any) -> str:
     said = {key: value for key, value in config.to_diff_dict().items() if key not in _IDLE}
     text = json.dumps(said, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def weights_digest(model: Any) -> str:
+    """16 hexadecimal digits of samples of every parameter: training changes nearly all of each."""
+    seen = hashlib.sha256()
+    for name, weights in model.named_parameters():
+        seen.update(f"{name} {weights.dtype} {tuple(weights.shape)}".encode())
+        flat = weights.detach().reshape(-1)
+        if not flat.is_meta:
+            step = max(1, flat.numel() // _SAMPLES)
+            seen.update(flat[::step].contiguous().view(torch.uint8).cpu().numpy().tobytes())
+    return seen.hexdigest()[:16]
 
 
 def _refusal(whole: Any, config: Any, dtype: torch.dtype) -> str:
