@@ -1,5 +1,5 @@
-"""WeftEncoderConnector under vLLM's real factory, Scheduler, encoder cache manager and model runner's
-mixin, without a model: an image's embeddings are made of its name, so that each is known to the byte.
+"""WeftEncoderConnector under vLLM's real factory, Scheduler, encoder cache manager and model
+runner's mixin, without a model: an image's embeddings are made of its name, and known to the byte.
 
 The engine here ends where vLLM's would: when a step needs an image that its cache does not hold."""
 

@@ -47,8 +47,8 @@ _KINDS: dict[str, tuple[type[PreTrainedModel], Any]] = {
     "gemma": (Gemma3ForCausalLM, Gemma3TextConfig),
 }
 KINDS = tuple(_KINDS)
-# Of other families, what is peculiar to them: layers that share keys, layers of other shapes, chunks
-# instead of windows, sinks.
+# Of other families, what is peculiar to them: layers that share keys, layers of other shapes,
+# chunks instead of windows, sinks.
 _WINDOW = {"sliding_window": 24}
 FAMILIES: dict[str, dict[str, Any]] = {
     "mistral": _WINDOW,

@@ -1,5 +1,5 @@
-"""weft.transformers where there is no Weft, or it holds something else, or somebody else is at work;
-and what it refuses, in which words."""
+"""weft.transformers where there is no Weft, or it holds something else, or somebody else is at
+work; and what it refuses, in which words."""
 
 from __future__ import annotations
 

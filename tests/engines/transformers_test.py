@@ -1,5 +1,5 @@
-"""weft.transformers against real transformers models and a real node: the same tokens and logits with
-and without it, however a sequence is computed."""
+"""weft.transformers against real transformers models and a real node: the same tokens and logits
+with and without it, however a sequence is computed."""
 
 from __future__ import annotations
 
