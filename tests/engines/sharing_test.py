@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import weft
 from node import Node
@@ -259,18 +260,24 @@ def test_nobody_waits_longer_than_wait_s(make: Make) -> None:
 
 
 def test_what_was_matched_stays_until_it_is_loaded(make: Make, node: Node) -> None:
-    make().ask("a", prompt(150))
+    writer = make()
+    writer.ask("a", prompt(150))
+    writer.ask("other", prompt(150, seed=2))
     engine = make()
     request = engine.add("b", prompt(150))
     asked = engine.connector.get_num_new_matched_tokens
     until(lambda: asked(request, 0)[0] == 144, "a hit")
-    # More than the node holds goes through it meanwhile.
+    # More than the node holds goes through the namespace meanwhile.
     with weft.Store(connect=node.address) as store:
-        space = store.namespace("tests/flood", part_bytes=1 << 20)
-        for at in range(150):
-            space.save(f"{at}", bytes(1 << 20))
-        mine = store.namespace(NAME, create=False)
-        assert mine.match(weft.keys(prompt(150), block_tokens=BLOCK, seed=SEED)) >= 9
+        space = store.namespace(NAME, create=False)
+        for at in range(40):
+            keys = weft.as_keys([at * 1000 + one for one in range(1000)])
+            space.save_list(keys, np.zeros((1000, space.part_bytes), np.uint8), chain=False)
+        found = [
+            space.match(weft.keys(prompt(150, seed=seed), block_tokens=BLOCK, seed=SEED))
+            for seed in (1, 2)
+        ]
+        assert found == [9, 0]
     assert engine.run()["b"].cached == 144
     assert not engine.connector.scheduler._tracked
 
