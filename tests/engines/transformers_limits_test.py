@@ -174,7 +174,10 @@ def test_what_keys_do_not_tell_is_refused_with_numbers(store: weft.Store) -> Non
     refused("position_ids other than 0 to 39", input_ids=ids, position_ids=places)
     refused("given no input_ids", inputs_embeds=torch.zeros(2, 40, 64))
     refused("pixel_values: keys are of tokens", input_ids=ids, pixel_values=torch.zeros(1))
-    refused("input_ids of 3 rows, but the cache was made for 2", input_ids=prompt(40, rows=3))
+    refused("input_ids of 3 rows, but the cache was made for 2", input_ids=ids[[0, 0, 1]])
+    refused("of another prompt .* .tokens from 0 on", input_ids=ids[[1, 0]])
+    refused("of another prompt .* .tokens from 0 on", input_ids=ids[[0, 0, 0, 1]])
+    refused("images: keys are of tokens", input_ids=ids, images=[torch.zeros(1)])
     with pytest.raises(weft.InvalidError, match=r"\(2, 2, 16, torch.bfloat16\); .*torch.float32"):
         other = make("llama", torch.bfloat16)
         ModelNamespace(store, "tests/other", other)  # so that it tells the cache
@@ -185,6 +188,18 @@ def test_what_keys_do_not_tell_is_refused_with_numbers(store: weft.Store) -> Non
         WeftCache(space, ids.float())
     with pytest.raises(weft.InvalidError, match="wait_s=1 with 2 rows"):
         WeftCache(space, ids, wait_s=1)
+
+
+def test_a_cache_is_for_the_prompt_it_was_made_for(store: weft.Store) -> None:
+    model, ids = make("llama"), prompt(50)
+    space = open_space(store, model)
+    generate(model, ids, WeftCache(space, ids))
+    with pytest.raises(weft.InvalidError, match="of another prompt .* .tokens from 48 on"):
+        generate(model, prompt(50, 8), WeftCache(space, ids))
+    with pytest.raises(weft.InvalidError, match="of another prompt .* .tokens from 48 on"):
+        generate(model, torch.cat([ids, prompt(50, 8)]), WeftCache(space, ids))
+    longer = torch.cat([ids, prompt(30)], 1)
+    assert_same(generate(model, longer, WeftCache(space, ids)), plain(model, longer))
 
 
 @pytest.mark.parametrize(("saves", "prompt_saved"), [("prompt", 48), ("nothing", 0)])

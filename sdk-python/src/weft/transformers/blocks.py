@@ -14,6 +14,13 @@ from .namespace import ModelNamespace
 from .trail import Pair
 
 BATCH = 64  # blocks viewed or reserved at a time; a process may hold some 4,000 views
+BATCH_BYTES = 64 << 20  # reserved at a time, so that a small node need not evict what is used
+
+
+def batch(space: ModelNamespace) -> int:
+    """How many blocks are reserved at a time."""
+    fitting: int = BATCH_BYTES // space.part_bytes
+    return max(1, min(BATCH, fitting))
 
 
 def load(

@@ -25,7 +25,16 @@ import torch
 from transformers import DynamicCache
 
 from .. import lowlevel
-from ..errors import ClosedError, Error, HeldError, InvalidError, TimedOutError, failure
+from ..errors import (
+    ClosedError,
+    CorruptError,
+    Error,
+    HeldError,
+    InvalidError,
+    MissError,
+    TimedOutError,
+    failure,
+)
 from ..holds import Claim
 from ..keys import Keys
 from . import blocks
@@ -72,7 +81,7 @@ class WeftCache(DynamicCache):
         self._namespace, self._saves, self._lora, self._salt = namespace, saves, lora, salt
         self._verify, self._reuse, self._timeout_ms = verify, reuse, timeout_ms
         self._tokens = _rows(input_ids)
-        self._told = False
+        self._began = self._told = False
         self._prompt = self._tokens.shape[1]
         chains = self._chains()
         self.error: Error | None = None
@@ -82,6 +91,8 @@ class WeftCache(DynamicCache):
             self._load(chains)
         self.saved = self.loaded
         self._follow(self.loaded)
+        if self.error is not None and not isinstance(self.error, (MissError, CorruptError)):
+            self._stop()  # who does not answer now is not waited for again
 
     def _chains(self) -> list[Keys]:
         """Each row's keys."""
@@ -145,17 +156,32 @@ class WeftCache(DynamicCache):
         """What the model is about to compute: its forward's arguments by name. The namespace's hook
         calls it."""
         inputs = Inputs(given)
-        if self.loaded and self.get_seq_length() == self.loaded and inputs.begins:
+        if self.loaded and not self._began and inputs.begins:
             self._unload()  # assisted generation and prefill_chunk_size compute the whole prompt
-        start, rows = self.get_seq_length(), self._tokens.shape[0]
+        start = self.get_seq_length()
         ids = inputs.continuing(start)
-        if ids.shape[0] > rows and ids.shape[0] % rows == 0 and start <= self.loaded:
-            self.batch_repeat_interleave(ids.shape[0] // rows)
-        if ids.shape[0] != self._tokens.shape[0]:
+        if not self._began:
+            self._begin(ids, start)
+        rows = self._tokens.shape[0]
+        if ids.shape[0] != rows:
             words = f"input_ids of {ids.shape[0]} rows, but the cache was made for {rows}"
             raise failure(lowlevel.WEFT_EINVAL, words)
         self._tokens = torch.cat([self._tokens[:, :start], ids], 1)
         self._told = True
+
+    def _begin(self, ids: torch.Tensor, start: int) -> None:
+        """The first pass is of the prompt that was looked up, or what was loaded is another's.
+        Where `generate` is asked for several answers, it has repeated each row."""
+        rows = self._tokens.shape[0]
+        known = self._tokens[:, start : start + ids.shape[1]]
+        repeats = max(1, ids.shape[0] // rows)
+        expected = known.repeat_interleave(repeats, 0)
+        if ids.shape[0] == rows * repeats and not torch.equal(ids[:, : known.shape[1]], expected):
+            words = "input_ids are of another prompt than the cache was made for"
+            raise failure(lowlevel.WEFT_EINVAL, f"{words} (tokens from {start} on)")
+        if repeats > 1:
+            self.batch_repeat_interleave(repeats)
+        self._began = True
 
     def update(
         self,
@@ -206,12 +232,14 @@ class WeftCache(DynamicCache):
     def _computed(self) -> None:
         reached, size = self.get_seq_length(), self._namespace.block_tokens
         end = (min(reached, self._prompt) if self._saves == "prompt" else reached) // size * size
-        if end > self.saved and not self._stopped and self.error is None:
+        if end > self.saved and not self._stopped:
             with self._failing("save"):
                 self._save(self.saved // size, end // size)
                 self.saved = end
                 for trail in self._trails.values():
                     trail.forget(end - size)  # guesses of less than a block may be taken back
+            if self.saved < end:
+                self._stop()
         if reached >= self._prompt:
             if self._claim is not None:
                 self._claim.release()
@@ -220,9 +248,10 @@ class WeftCache(DynamicCache):
 
     def _save(self, first: int, end: int) -> None:
         chains = self._chains()
-        for at in range(first, end, blocks.BATCH):
+        step = blocks.batch(self._namespace)
+        for at in range(first, end, step):
             for row, chain in enumerate(chains):
-                self._put(chain[at : min(at + blocks.BATCH, end)], at, row)
+                self._put(chain[at : min(at + step, end)], at, row)
         for chain in chains:
             self._namespace.touch(chain[:end], reuse=self._reuse, timeout_ms=self._timeout_ms)
 

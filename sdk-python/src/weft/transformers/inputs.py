@@ -23,7 +23,8 @@ class Inputs:
         if not isinstance(ids, torch.Tensor) or ids.ndim != 2:
             raise _refused("a model that is given no input_ids of (rows, tokens)")
         for name, value in given.items():
-            if isinstance(value, torch.Tensor) and name not in (*_KNOWN, *_PLACES):
+            says = isinstance(value, torch.Tensor) or (isinstance(value, (list, tuple)) and value)
+            if says and name not in (*_KNOWN, *_PLACES):
                 raise _refused(f"{name}: keys are of tokens alone")
         self._ids = ids.detach().cpu()
         self._mask = given.get("attention_mask")
