@@ -4,13 +4,14 @@
 //   sizes. A slice is a pointer and a count. No field is read or written by a call.
 // - Results are as the ABI gives them, a negated code where something failed; the layer above makes errors of them.
 // - Nothing is kept by C after a call but the addresses in ops, which are integers: ../../queue.go says why that holds.
-// - pkg-config is asked for install-libweft-dev.pc, which requires weft: who has no libweft reads that name.
+// - pkg-config, which go runs in this folder, is asked for install-libweft-dev.pc, which requires weft: who has no libweft reads that
+//   name.
 // What must be fast is in look.h and look.go beside this.
 %module lowlevel
 %include <stdint.i>
 
 %insert(cgo_comment) %{
-#cgo pkg-config: ${SRCDIR}/install-libweft-dev.pc
+#cgo pkg-config: ./install-libweft-dev.pc
 %}
 %{
 #include "weft.h"
