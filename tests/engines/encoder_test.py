@@ -12,6 +12,7 @@ import json
 import pickle
 import signal
 import tempfile
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ import weft
 from node import Node
 from vllm import SamplingParams
 from vllm.config import ECTransferConfig, set_current_vllm_config
+from vllm.distributed.device_communicators.shm_broadcast import MessageQueue
 from vllm.distributed.ec_transfer import ec_transfer_state
 from vllm.distributed.ec_transfer.ec_connector.base import ECConnectorBase, ECConnectorRole
 from vllm.distributed.ec_transfer.ec_connector.factory import ECConnectorFactory
@@ -37,6 +39,7 @@ from vllm.v1.request import Request
 from vllm.v1.structured_output import StructuredOutputManager
 from vllm.v1.worker.ec_connector_model_runner_mixin import ECConnectorModelRunnerMixin
 from weft.vllm import WeftEncoderConnector
+from weft.vllm.encoder import Embeddings, _tensor
 
 WIDTH = 24
 LIMIT_S = 60
@@ -257,6 +260,26 @@ def test_what_was_promised_is_loaded_whatever_becomes_of_block_and_node(
     assert second.encoded == fourth.encoded == []
     fourth.ask(("dog", 100))
     assert fourth.encoded == ["dog"], "without a node images are encoded"
+
+
+@pytest.mark.parametrize("tokens", [10, 12_000, 50_000])
+def test_promised_bytes_cross_vllms_own_channel_to_its_workers(
+    store: weft.Store, tokens: int
+) -> None:
+    wanted = embeddings("cat", tokens, torch.bfloat16)
+    space = store.namespace("tests/channel", part_bytes=0)
+    space.save_array("cat", wanted.view(torch.uint16).numpy())
+    view = space.view("cat")
+    assert view is not None
+    sends = MessageQueue(1, 1, max_chunk_bytes=1 << 21, max_chunks=2)  # more goes by a socket
+    takes = MessageQueue.create_from_handle(sends.export_handle(), 0)
+    ready = threading.Thread(target=sends.wait_until_ready)
+    ready.start()
+    takes.wait_until_ready()
+    ready.join(LIMIT_S)
+    sends.enqueue(Embeddings({"cat": view.array}), timeout=LIMIT_S)
+    got = takes.dequeue(timeout=LIMIT_S)
+    assert torch.equal(_tensor(got.parts["cat"]), wanted)
 
 
 def test_an_engine_without_a_node_runs_and_finds_it_when_it_comes(engine: Any) -> None:

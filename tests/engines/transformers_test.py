@@ -25,7 +25,7 @@ from models import (
 )
 from node import Node
 from transformers import DynamicCache
-from weft.transformers import WeftCache
+from weft.transformers import ModelNamespace, WeftCache
 
 LIMIT_S = 120
 IMPORT_S = 600  # of a new process until it has imported transformers, on a busy machine
@@ -73,6 +73,17 @@ def test_other_families_continue_as_well(store: weft.Store, kind: str) -> None:
     assert_same(generate(model, ids, WeftCache(space, ids)), reference, 0)
     cache = WeftCache(space, ids)
     assert cache.loaded == 80
+    assert_same(generate(model, ids, cache), reference)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_prompts_of_more_blocks_than_are_opened_at_a_time(store: weft.Store, kind: str) -> None:
+    model, ids = make(kind), prompt(200)
+    space = ModelNamespace(store, "tests/model", model, block_tokens=1)
+    reference = plain(model, ids)
+    assert_same(generate(model, ids, WeftCache(space, ids)), reference, 0)
+    cache = WeftCache(space, ids)
+    assert cache.loaded == 199
     assert_same(generate(model, ids, cache), reference)
 
 
