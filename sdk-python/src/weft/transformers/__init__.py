@@ -6,7 +6,11 @@ knows, and saves what is new. Needs `weft-kv[transformers]`; see docs/transforme
     sequences = model.generate(input_ids, past_key_values=cache)
 """
 
-from .cache import WeftCache
-from .namespace import ModelNamespace
+try:
+    from .cache import WeftCache
+    from .namespace import ModelNamespace
+except ModuleNotFoundError as error:
+    words = f"weft.transformers needs {error.name}: pip install 'weft-kv[transformers]'"
+    raise ModuleNotFoundError(words, name=error.name) from error
 
 __all__ = ["ModelNamespace", "WeftCache"]

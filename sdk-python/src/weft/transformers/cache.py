@@ -172,11 +172,11 @@ class WeftCache(DynamicCache):
     def _begin(self, ids: torch.Tensor, start: int) -> None:
         """The first pass is of the prompt that was looked up, or what was loaded is another's.
         Where `generate` is asked for several answers, it has repeated each row."""
-        rows = self._tokens.shape[0]
+        repeats, odd = divmod(ids.shape[0], self._tokens.shape[0])
+        if odd or not repeats:
+            return  # refused
         known = self._tokens[:, start : start + ids.shape[1]]
-        repeats = max(1, ids.shape[0] // rows)
-        expected = known.repeat_interleave(repeats, 0)
-        if ids.shape[0] == rows * repeats and not torch.equal(ids[:, : known.shape[1]], expected):
+        if not torch.equal(ids[:, : known.shape[1]], known.repeat_interleave(repeats, 0)):
             words = "input_ids are of another prompt than the cache was made for"
             raise failure(lowlevel.WEFT_EINVAL, f"{words} (tokens from {start} on)")
         if repeats > 1:
