@@ -42,7 +42,7 @@ def _server(node: Node, folder: Path, model: Path, name: str) -> Iterator[str]:
     }
     # What `vllm serve MODEL` runs; the CPU build's own command looks for a package named vllm.
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
-    command += ["--skip-tokenizer-init", "--enforce-eager", "--dtype", "float32"]
+    command += ["--skip-tokenizer-init", "--tokens-only", "--enforce-eager", "--dtype", "float32"]
     command += ["--block-size", str(BLOCK), "--max-model-len", "2048", "--max-num-seqs", "8"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--enable-prompt-tokens-details"]
     command += ["--prefix-caching-hash-algo", "sha256_cbor"]
@@ -86,8 +86,12 @@ def _complete(address: str, prompt: list[int]) -> dict[str, Any]:
         json.dumps(body).encode(),
         {"Content-Type": "application/json"},
     )
-    answer: dict[str, Any] = json.load(urllib.request.urlopen(request, timeout=SILENCE_S))
-    return answer["choices"][0]
+    try:
+        answer = json.load(urllib.request.urlopen(request, timeout=SILENCE_S))
+    except urllib.error.HTTPError as error:
+        raise Failed(f"the server said {error.code}: {error.read(2000)!r}") from None
+    choice: dict[str, Any] = answer["choices"][0]
+    return choice
 
 
 def _metric(address: str, name: str) -> float:

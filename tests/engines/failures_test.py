@@ -347,6 +347,19 @@ def test_what_cannot_be_served_is_named(make: Make, caplog: pytest.LogCaptureFix
         shape_of(config("unix:/nowhere"), kv)
 
 
+def test_a_vllm_that_has_changed_inside_runs_without_weft(make: Make) -> None:
+    from vllm.v1.attention.backends import cpu_attn
+
+    inside = cpu_attn._get_attn_isa
+    del cpu_attn._get_attn_isa
+    try:
+        engine = make()
+    finally:
+        cpu_attn._get_attn_isa = inside
+    assert engine.connector.scheduler is None
+    assert engine.ask("a", prompt(100), 3).reason == "length"
+
+
 def test_a_rank_whose_memory_does_not_fit_steps_aside_for_all(make: Make, node: Node) -> None:
     import rig
 

@@ -62,10 +62,14 @@ class WeftConnector(KVConnectorBase_V1, SupportsHMA):
             self._set_policy(settings)
         try:
             shape = shape_of(vllm_config, kv_cache_config)
+            name = settings.namespace or namespace_name(vllm_config, settings.versioned)
         except UnsupportedError as why:
             logger.warning("Weft steps aside, vLLM runs without it: %s", why)
             return
-        name = settings.namespace or namespace_name(vllm_config, settings.versioned)
+        except (ImportError, AttributeError, TypeError, NotImplementedError, OSError) as error:
+            # A vLLM of another version, or a checkpoint that cannot be looked at.
+            logger.warning("Weft steps aside, vLLM runs without it: %r", error)
+            return
         link = Link(settings, name, shape, str(transfer.engine_id), logger)
         if role == KVConnectorRole.SCHEDULER:
             ranks = vllm_config.parallel_config.tensor_parallel_size
