@@ -141,8 +141,20 @@ func TestACloseEndsCallsInFlight(t *testing.T) {
 			t.Errorf("a call in flight ended with %v", err)
 		}
 	}
-	if err := <-closed; err != nil {
-		is(t, err, weft.ErrBusy)
-	}
-	is(t, r.Abort(ctx), weft.ErrClosed)
+	is(t, <-closed, weft.ErrBusy) // somebody may still write
+	same(t, r.Bytes(0), make([]byte, len(r.Bytes(0))))
+	_, err := r.Commit(ctx)
+	is(t, err, weft.ErrClosed)
+	equal(t, store.Close(), nil)
+	equal(t, r.Abort(ctx), nil)
+}
+
+func TestAnAbortGoesWhereAStoreIsClosing(t *testing.T) {
+	store := openStore(t, "memory=16MiB")
+	space := must[*weft.Namespace](t)(store.Namespace("tests/close", "part_bytes=0"))
+	r := must[*weft.Reservation](t)(space.Reserve(ctx, key("k"), 100))
+	is(t, space.Close(), weft.ErrBusy)
+	is(t, store.Close(), weft.ErrBusy)
+	equal(t, r.Abort(ctx), nil)
+	equal(t, store.Close(), nil)
 }

@@ -64,9 +64,8 @@ func (s *Store) all() (uint32, error) {
 }
 
 // Close ends the calls in flight (ErrClosed, ErrCanceled) and closes the store with its namespaces;
-// twice is once. While views are held it returns ErrBusy and their memory stays: release them and
-// call it again; calls that may wait give ErrClosed already. It does not wait for
-// reservations, whose memory ends with the store: commit or abort them first.
+// twice is once. While views or reservations are held it returns ErrBusy and their memory stays:
+// release and abort them and call it again; calls that may wait give ErrClosed already.
 func (s *Store) Close() error {
 	s.drivers.close()
 	s.lock.Lock()
@@ -76,7 +75,7 @@ func (s *Store) Close() error {
 	}
 	for space := range s.spaces {
 		if code := lowlevel.Namespace_close(s.handle, space); code < 0 && Code(-code) != ErrClosed {
-			return failed(code, "the store's views are not released yet")
+			return failed(code, "the store's views or reservations are not let go yet")
 		}
 		delete(s.spaces, space)
 	}
@@ -182,7 +181,8 @@ func (n *Namespace) isClosed() bool {
 	return !n.store.spaces[n.Space]
 }
 
-// Close closes it; twice is once. Errors: ErrBusy while views are held or calls are in flight.
+// Close closes it; twice is once. Errors: ErrBusy while views or reservations are held or
+// calls are in flight.
 func (n *Namespace) Close() error {
 	n.store.lock.Lock()
 	defer n.store.lock.Unlock()
@@ -191,7 +191,7 @@ func (n *Namespace) Close() error {
 	}
 	code := lowlevel.Namespace_close(n.store.handle, n.Space)
 	if code < 0 && Code(-code) != ErrClosed {
-		return failed(code, n.Name+": views are held, or calls are in flight")
+		return failed(code, n.Name+": views or reservations are held, or calls are in flight")
 	}
 	delete(n.store.spaces, n.Space)
 	return nil

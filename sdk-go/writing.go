@@ -4,6 +4,7 @@ package weft
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"sync"
 
@@ -117,7 +118,7 @@ func (n *Namespace) reserved(handle uint64, items []lowlevel.Item) *Reservation 
 	if handle != 0 {
 		runtime.SetFinalizer(r, func(r *Reservation) {
 			leaked("a reservation of %d parts in %s", len(r.items), n.Name)
-			go r.Abort(context.Background())
+			lowlevel.ReleaseOne(n.store.handle, r.handle)
 		})
 	}
 	return r
@@ -165,12 +166,15 @@ func (r *Reservation) Commit(ctx context.Context, options ...Option) (bool, erro
 
 // Abort drops what was written and gives the keys free. After Commit or Abort it does nothing, so
 // that it can be deferred. A ctx that has ended does not keep it from aborting: else the memory
-// would be lost.
+// would be lost; nor does a store that is closing.
 func (r *Reservation) Abort(ctx context.Context) error {
 	if ctx == nil {
 		return ended(ctx)
 	}
 	_, err := r.finish(context.WithoutCancel(ctx), lowlevel.WEFT_OP_ABORT, "abort", nil)
+	if errors.Is(err, ErrClosed) {
+		return nil // finish has let it go
+	}
 	return err
 }
 
@@ -188,6 +192,16 @@ func (r *Reservation) finish(
 		return lowlevel.Event{}, nil
 	}
 	runtime.SetFinalizer(r, nil)
+	event, err := r.end(ctx, kind, what, handle, options)
+	if err != nil { // a store that is closing takes no op
+		lowlevel.ReleaseOne(r.namespace.store.handle, handle)
+	}
+	return event, err
+}
+
+func (r *Reservation) end(
+	ctx context.Context, kind int, what string, handle uint64, options []Option,
+) (lowlevel.Event, error) {
 	c, op, err := r.namespace.start(kind, 0, options)
 	if err != nil {
 		return lowlevel.Event{}, err
