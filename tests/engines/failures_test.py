@@ -179,8 +179,8 @@ def test_a_step_that_overwrites_waits_for_the_save(make: Make) -> None:
     engine = make(blocks=12)
     pool = engine.ranks[0].connector.worker._pool
     reap = pool.reap
-    # Only a call that may wait sees the end of an op: between steps nothing ends by itself.
-    pool.reap = lambda timeout_ms=0: reap(timeout_ms) if timeout_ms else []
+    # Until a request is done only a call that may wait sees the end of an op.
+    pool.reap = lambda timeout_ms=0: reap(timeout_ms) if timeout_ms or engine.done else []
     for at in range(2):
         engine.add(str(at), prompt(60, seed=at), 70)
     end = time.monotonic() + LIMIT_S
