@@ -8,6 +8,7 @@ use weft_sys as sys;
 use crate::call::{size_u32, Call};
 use crate::error::{Error, MissReason, Result};
 use crate::namespace::Space;
+use crate::store::release;
 use crate::views::{Hold, Span};
 
 /// What [`find`](crate::Namespace::find) counted. With `pin()`, the counted blocks stay loadable by
@@ -146,14 +147,7 @@ fn done(call: &mut Call<'static, ()>, event: &sys::weft_event) -> Result<Option<
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        if self.handle != 0 {
-            self.space.opened.detach(&sys::weft_op {
-                kind: sys::WEFT_OP_ABORT as u16,
-                space: self.space.info.space,
-                offset: self.handle,
-                ..Default::default()
-            });
-        }
+        release(self.space.opened.handle, self.handle);
     }
 }
 

@@ -168,15 +168,6 @@ impl Reactor {
         }
     }
 
-    /// Submits an op whose event nobody waits for. Where the queue is full, or closed, it is left.
-    pub(crate) fn detach(self: &Arc<Self>, op: &sys::weft_op) {
-        if self.queue.submit(&[sys::weft_op { tag: 0, ..*op }]).is_ok() {
-            let mut state = lock(&self.state);
-            state.in_flight += 1;
-            let _ = self.need_reaper(state); // else the next call does
-        }
-    }
-
     /// Takes over the events that are there, unless somebody reaps already. How many.
     pub(crate) fn look(&self) -> usize {
         let mut state = lock(&self.state);
@@ -207,7 +198,7 @@ impl Reactor {
                     state.slots.insert(event.tag, Slot::Done(*event));
                 }
                 Some(Slot::Abandoned(call)) => calls.push((call, *event)),
-                _ => {} // detached
+                _ => {} // a CANCEL's
             }
         }
         if count > 0 {

@@ -57,13 +57,6 @@ impl Opened {
         Ok(self.reactor.get_or_init(|| made))
     }
 
-    /// Carries out an op whose event nobody waits for. For ops that name no memory. Never waits.
-    pub(crate) fn detach(&self, op: &sys::weft_op) {
-        if let Ok(reactor) = self.reactor() {
-            reactor.detach(op);
-        }
-    }
-
     pub(crate) fn query(&self, words: &str, space: u32) -> Result<String> {
         let words = c_text(words)?;
         let mut answer = vec![0u8; 1 << 14];
@@ -241,6 +234,7 @@ pub fn version() -> String {
     text(unsafe { sys::weft_version() })
 }
 
+/// Ends a view, a pin, a claim or a reservation; 0 is none. Never waits.
 pub(crate) fn release(store: *mut sys::weft_store, handle: u64) {
     if handle != 0 {
         // SAFETY: one handle. A failure (a forked child) leaves nothing to be done.

@@ -80,6 +80,19 @@ fn a_store_closes_when_nothing_uses_it() {
 }
 
 #[test]
+fn a_dropped_reservation_keeps_no_store_open() {
+    let place = std::env::temp_dir().join(format!("weft-errors-{}.sock", std::process::id()));
+    let options = format!("memory=16MiB,listen=unix:{}", place.display());
+    for _ in 0..3 {
+        let store = Store::open(&options).expect("the one before has closed");
+        let space = space(&store);
+        let made = space.reserve("r", 64).run().unwrap();
+        drop((space, store));
+        drop(made); // the last that keeps the store
+    }
+}
+
+#[test]
 fn calls_that_are_never_begun_do_nothing() {
     let store = store();
     let space = space(&store);
