@@ -321,6 +321,19 @@ def test_what_no_engine_has_saved_is_a_miss(node: Node, engine: Any, store: weft
     assert second.encoded == ["junk", "doubles"]
 
 
+def test_what_is_looked_at_and_not_scheduled_is_let_go(node: Node, engine: Any) -> None:
+    first = engine(node.address)
+    first.ask(("cat", 100))
+    asks: Any = first.scheduler.ec_connector
+    asks._sizes["cat"] = 100
+    assert asks.has_cache_item("cat")
+    space = asks._link.opened.spaces[0]
+    with pytest.raises(weft.BusyError):
+        space.close()
+    asks.build_connector_meta(None)
+    space.close()
+
+
 def test_versions_do_not_meet(node: Node, engine: Any) -> None:
     old = engine(node.address, version=1)
     old.ask(("cat", 100))
