@@ -114,6 +114,7 @@ class Engine:
         end = time.monotonic() + 30
         while not self.llm.reset_prefix_cache():  # saves under way hold blocks
             self.llm.llm_engine.step()
+            time.sleep(0.01)
             if time.monotonic() > end:
                 return {"forgotten": False}
         return {"forgotten": True}
