@@ -208,6 +208,22 @@ int32_t weft_region_adopt(weft_store* store, uint64_t address, uint64_t size, in
     });
 }
 
+int32_t weft_pool_open(weft_store* store, const char* layout, const uint64_t* bases, uint32_t count,
+                       int32_t device, uint32_t* region_out, weft_error* error) {
+    return guard(error, [&] {
+        Handles::Hold hold(Handles::kStore, store);
+        if (hold.status != 0) return tell_hold(error, hold.status);
+        if (region_out == nullptr) return tell(error, WEFT_EINVAL, "region_out is NULL");
+        if (device != -1)
+            return tell(error, WEFT_ENOTSUP,
+                        "device " + std::to_string(device) + ": this build knows -1, the host");
+        Result<uint32_t> region = hold.store->open_pool(layout, bases, count);
+        if (!region) return tell(error, region.failure());
+        *region_out = *region;
+        return 0;
+    });
+}
+
 int32_t weft_region_drop(weft_store* store, uint32_t region) {
     return guard(nullptr, [&] {
         Handles::Hold hold(Handles::kStore, store);

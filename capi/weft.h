@@ -136,9 +136,9 @@ typedef struct weft_op {
     /** The key (of a digest: the big-endian integers of its last 16 bytes), or a list's number of items and host region. */
     uint64_t key_hi;
     uint64_t key_lo;
-    /** Where in `region`: a byte. */
+    /** Where in `region`: a byte, or in a pool the page's first token: page x tokens of a page. */
     uint64_t offset;
-    /** How much of the part in bytes; 0: all from `start`, the first byte. */
+    /** How much of the part: bytes, or layers of a pool; 0: all from `start`, the first byte or layer. */
     uint32_t size;
     uint32_t start;
     uint32_t space;
@@ -159,7 +159,7 @@ typedef struct weft_item {
     uint64_t key_lo;
     /** As weft_op's for one block; out, of VIEW, RESERVE and weft_view: the address. */
     uint64_t offset;
-    /** Bytes, 0: the op's; out: bytes of the whole part, or with WEFT_EMISS the reason. */
+    /** Bytes, 0: the op's (so for pools); out: bytes of the whole part, or with WEFT_EMISS the reason. */
     uint32_t size;
     /** Out: WEFT_IN_*, 0, or a negated code. */
     int32_t status;
@@ -220,6 +220,13 @@ WEFT_API int32_t weft_region_map(weft_store *store, uint64_t size, const char *o
 /** device: -1, the host. 0, 0, -1 is all of this process: offsets are addresses, and ops must give a size. */
 WEFT_API int32_t weft_region_adopt(weft_store *store, uint64_t address, uint64_t size, int32_t device,
                                    uint32_t *region_out, weft_error *error);
+/** An engine's paged KV memory as a region: ops name a block by its page, in layers. layout: pages=,bytes= (of a head and
+ *  token in one tensor),tensors=1|2 (a layer: keys and values apart),heads=,tokens= (of a page), page_stride=, head_stride=,
+ *  token_stride= (bytes; else pages, heads, tokens lie in a row); bytes and page_stride may be one a layer, 4096/8192. bases:
+ *  an address for each layer and tensor. A stored part has its layers in order, each head by head: its keys, its values,
+ *  token by token. With heads and tokens 1 a page is bytes that nobody looks into. device: -1, the host. */
+WEFT_API int32_t weft_pool_open(weft_store *store, const char *layout, const uint64_t *bases, uint32_t count,
+                                int32_t device, uint32_t *region_out, weft_error *error);
 WEFT_API int32_t weft_region_drop(weft_store *store, uint32_t region);
 
 /** depth= ops taken and not yet reaped,priority=low|normal|high,inline_bytes= that a submit may copy itself (0: none). */

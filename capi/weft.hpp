@@ -250,6 +250,18 @@ class Region {
         region.address_ = address;
         return region;
     }
+    /** An engine's paged KV memory, described as for weft_pool_open; it must stay until the region
+     * ends. Ops name it in `region`, a page's first token in `offset`, layers in start and size. */
+    static Region pool(const Store& store, const std::string& layout, const uint64_t* bases,
+                       size_t count, int32_t device = -1) {
+        Region region(store);
+        weft_error error = make_error();
+        if (count > UINT32_MAX) throw Error(WEFT_EINVAL, "pool: too many bases");
+        check(weft_pool_open(store.get(), layout.c_str(), bases, static_cast<uint32_t>(count),
+                             device, &region.id_, &error),
+              &error);
+        return region;
+    }
     Region(Region&& other) noexcept
         : store_(other.store_), id_(std::exchange(other.id_, 0)), address_(other.address_) {}
     Region& operator=(Region&& other) noexcept {

@@ -99,8 +99,38 @@ bool OpRunner::attach(Operation& operation) {
             return false;
         }
         operation.region->users.fetch_add(1, std::memory_order_acquire);
+        if (operation.region->pages != nullptr && !attach_pool(operation)) return false;
     }
     return attach_items(operation);
+}
+
+/** A pool's op says layers; from here on it says their bytes. */
+bool OpRunner::attach_pool(Operation& operation) {
+    weft_op& op = operation.op;
+    const fabric::Pages& pages = *operation.region->pages;
+    const NamespaceConfig& config = operation.mapped->config();
+    uint64_t part_bytes = config.part_bytes[op.part];
+    if (!config.any_size() && part_bytes != pages.part_bytes()) {
+        fail(operation, WEFT_EINVAL,
+             "region=" + std::to_string(op.region) + ": a block of the pool has " +
+                 std::to_string(pages.part_bytes()) + " bytes, part " + std::to_string(op.part) +
+                 " of the namespace " + std::to_string(part_bytes),
+             offsetof(weft_op, region));
+        return false;
+    }
+    uint64_t layers =
+        op.size != 0 ? op.size : pages.layers() - std::min<uint64_t>(op.start, pages.layers());
+    if (op.start >= pages.layers() || layers > pages.layers() - op.start) {
+        fail(operation, WEFT_EINVAL,
+             "start=" + std::to_string(op.start) + ", size=" + std::to_string(op.size) +
+                 ": the pool has " + std::to_string(pages.layers()) + " layers",
+             offsetof(weft_op, start));
+        return false;
+    }
+    uint64_t start = pages.start_of(op.start);
+    op.size = static_cast<uint32_t>(pages.start_of(op.start + layers) - start);
+    op.start = static_cast<uint32_t>(start);
+    return true;
 }
 
 bool OpRunner::attach_items(Operation& operation) {
@@ -218,19 +248,29 @@ Key OpRunner::key_of(const Operation& operation, uint32_t item) const {
 uint64_t OpRunner::size_of(const Operation& operation, uint32_t item) const {
     // COMMIT, WAIT and the like say their size once, in the op; RESERVE, SAVE and LOAD may say one
     // an item.
-    bool each = is_list(operation) &&
+    bool pool = operation.region != nullptr && operation.region->pages != nullptr;
+    bool each = is_list(operation) && !pool &&
                 (operation.op.kind == WEFT_OP_LOAD || operation.op.kind == WEFT_OP_SAVE ||
                  operation.op.kind == WEFT_OP_RESERVE);
     uint32_t own = each ? operation.items[item].size : 0;
     return own != 0 ? own : operation.op.size;
 }
 
-std::byte* OpRunner::memory_of(const Operation& operation, uint32_t item, uint64_t bytes) const {
+std::optional<Place> OpRunner::place_of(const Operation& operation, uint32_t item,
+                                        uint64_t bytes) const {
     const Region& region = *operation.region;
     uint64_t offset = operation.items[item].offset;
-    if (region.everything) return reinterpret_cast<std::byte*>(offset);
-    if (offset > region.size || bytes > region.size - offset) return nullptr;
-    return reinterpret_cast<std::byte*>(region.base + offset);
+    if (region.pages != nullptr) {
+        uint64_t page = offset / region.pages->tokens();
+        bool begins = offset % region.pages->tokens() == 0;
+        if (!begins || page >= region.pages->pages()) return std::nullopt;
+        return Place{nullptr, region.pages.get(), page, operation.op.start};
+    }
+    if (region.everything && offset == 0) return std::nullopt;
+    uint64_t address = region.everything ? offset : region.base + offset;
+    if (!region.everything && (offset > region.size || bytes > region.size - offset))
+        return std::nullopt;
+    return Place{reinterpret_cast<std::byte*>(address), nullptr, 0, operation.op.start};
 }
 
 int32_t OpRunner::why_over(const Operation& operation) const {

@@ -6,6 +6,8 @@
 // on or finishes it. A reply that comes for an operation that has ended meanwhile gives back what
 // it brought (a late grant is aborted, protocols 4).
 #pragma once
+#include <optional>
+
 #include "core/node/store.h"
 
 namespace weft {
@@ -30,6 +32,7 @@ class OpRunner {
     using Continue = Question::Continue;
 
     bool attach(Operation& operation);
+    bool attach_pool(Operation& operation);
     bool attach_items(Operation& operation);
     bool fits_inline(const Operation& operation) const;
     void ask(Operation& operation, Continue then);
@@ -44,9 +47,8 @@ class OpRunner {
 
     Key key_of(const Operation& operation, uint32_t item) const;
     uint64_t size_of(const Operation& operation, uint32_t item) const;
-    /** Where in memory an item's bytes are; nullptr: beyond the region (ERANGE) or no size where
-     * one is needed. */
-    std::byte* memory_of(const Operation& operation, uint32_t item, uint64_t bytes) const;
+    /** Where an item's bytes are in the caller's memory; nothing: beyond the region (ERANGE). */
+    std::optional<Place> place_of(const Operation& operation, uint32_t item, uint64_t bytes) const;
     bool is_list(const Operation& operation) const { return (operation.op.flags & WEFT_LIST) != 0; }
     bool over(const Operation& operation) const;
     /** How an op ends whose time is over. */
@@ -77,7 +79,7 @@ class OpRunner {
 
     void save(Operation& operation);
     bool save_batch(Operation& operation);
-    bool fill(Operation& operation, std::byte* to, const std::byte* from, uint64_t size,
+    bool fill(Operation& operation, std::byte* to, const Place& from, uint64_t size,
               uint64_t& checksum) const;
     void stocked(Operation& operation, Reply&& reply);
     void published(Operation& operation, Reply&& reply);

@@ -183,21 +183,22 @@ int32_t OpRunner::copy_out(Operation& operation, uint32_t item, const Found& fou
     uint64_t bytes =
         wanted == 0 ? part_bytes - op.start : std::min<uint64_t>(wanted, part_bytes - op.start);
     if (wanted == 0 && operation.region->everything) return -WEFT_EINVAL;
-    std::byte* to = memory_of(operation, item, bytes);
+    std::optional<Place> to = place_of(operation, item, bytes);
     moved = bytes;
-    if (to == nullptr) return -WEFT_ERANGE;
+    if (!to) return -WEFT_ERANGE;
     const std::byte* from = mapped.address(found.segment, found.index, op.part) + op.start;
     bool verify = (op.flags & WEFT_VERIFY) != 0;
     if (verify && bytes != part_bytes) return -WEFT_EINVAL;
     for (uint64_t at = 0; at < bytes; at += kCopyPiece) {
         if (at > 0 && over(operation)) return -why_over(operation);
-        fabric::copy(to + at, from + at, std::min(kCopyPiece, bytes - at));
+        to->write(from + at, at, std::min(kCopyPiece, bytes - at));
     }
     if (tentative && !mapped.reader().still(found.slot, found.gen)) return -WEFT_EMISS;
     if (verify) {
         uint64_t checksum = mapped.reader().checksum(found.slot, op.part, mapped.config().parts);
         if (checksum == 0) return -WEFT_ENOTSUP;
-        if (fabric::hash(to, bytes, 0) != checksum) {
+        // Of a pool's page, whose order is another, what was copied is hashed where it was read.
+        if (fabric::hash(to->flat != nullptr ? to->flat : from, bytes, 0) != checksum) {
             tell_corrupt(operation, item);
             return -WEFT_ECORRUPT;
         }

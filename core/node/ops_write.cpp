@@ -84,12 +84,11 @@ void OpRunner::stocked(Operation& operation, Reply&& reply) {
 }
 
 /** Copies a block's bytes with their checksum. False: the op's time is over. */
-bool OpRunner::fill(Operation& operation, std::byte* to, const std::byte* from, uint64_t size,
+bool OpRunner::fill(Operation& operation, std::byte* to, const Place& from, uint64_t size,
                     uint64_t& checksum) const {
     for (uint64_t at = 0; at < size; at += kCopyPiece) {
         if (at > 0 && over(operation)) return false;
-        checksum += fabric::copy_and_hash(to + at, from + at, std::min(kCopyPiece, size - at),
-                                          at / kWholeChunks);
+        checksum += from.read_and_hash(to + at, at, std::min(kCopyPiece, size - at));
     }
     return true;
 }
@@ -123,8 +122,8 @@ bool OpRunner::save_batch(Operation& operation) {
         }
         if (class_bytes != 0 && slot_bytes_for(size) != class_bytes) break;
         class_bytes = slot_bytes_for(size);
-        std::byte* from = memory_of(operation, item, size);
-        if (from == nullptr) {
+        std::optional<Place> from = place_of(operation, item, size);
+        if (!from) {
             if (!request.items.empty()) break;
             item_done(operation, item, -WEFT_ERANGE, size);
             operation.next = item + 1;
@@ -141,7 +140,7 @@ bool OpRunner::save_batch(Operation& operation) {
             return save_ranges(operation), true;
         }
         uint64_t checksum = 0;
-        ended = !fill(operation, to, from, size, checksum);
+        ended = !fill(operation, to, *from, size, checksum);
         if (ended) operation.space->give_stock(operation.mapped.get(), slot);
         if (ended) break;
         request.items.push_back({key, size, slot.slot, checksum});
@@ -206,7 +205,7 @@ void OpRunner::save_ranges(Operation& operation) {
         uint64_t bytes = size_of(operation, item) != 0
                              ? size_of(operation, item)
                              : config.part_bytes[operation.op.part] - operation.op.start;
-        if (memory_of(operation, item, bytes) != nullptr) return uint64_t{0};
+        if (place_of(operation, item, bytes)) return uint64_t{0};
         return std::max<uint64_t>(bytes, 1);
     };
     // What lies beyond the region is not even asked for: dropping it later would drop the others.
@@ -255,12 +254,12 @@ void OpRunner::range_item(Operation& operation, uint32_t item, const ReplyItem& 
     uint64_t part_bytes = piece.value;
     uint64_t bytes =
         size_of(operation, item) != 0 ? size_of(operation, item) : part_bytes - op.start;
-    std::byte* from = memory_of(operation, item, bytes);
+    std::optional<Place> from = place_of(operation, item, bytes);
     std::byte* to = mapped.write_address(static_cast<uint32_t>(piece.place >> 32),
                                          static_cast<uint32_t>(piece.place), op.part);
-    if (from == nullptr || to == nullptr) {
+    if (!from || to == nullptr) {
         commit.verb = Verb::abort;
-        item_done(operation, item, from == nullptr ? -WEFT_ERANGE : -WEFT_ENOMEM, bytes);
+        item_done(operation, item, !from ? -WEFT_ERANGE : -WEFT_ENOMEM, bytes);
         operation.story = "the block's segment cannot be mapped";
         return;
     }
@@ -275,10 +274,9 @@ void OpRunner::range_item(Operation& operation, uint32_t item, const ReplyItem& 
         }
         uint64_t size = std::min(kCopyPiece, bytes - at);
         if (whole) {
-            checksum += fabric::copy_and_hash(to + op.start + at, from + at, size,
-                                              (op.start + at) / kWholeChunks);
+            checksum += from->read_and_hash(to + op.start + at, at, size);
         } else {
-            fabric::copy(to + op.start + at, from + at, size);
+            from->read(to + op.start + at, at, size);
         }
     }
     commit.items.push_back({key_of(operation, item), bytes, kNoSlot, whole ? checksum : 0});

@@ -139,7 +139,7 @@ Status Store::close_namespace(uint32_t id) {
 }
 
 Result<uint32_t> Store::add_region(uint64_t base, uint64_t size, bool everything,
-                                   fabric::Mapping mapping) {
+                                   fabric::Mapping mapping, std::unique_ptr<fabric::Pages> pages) {
     std::lock_guard<std::mutex> guard(lock_);
     for (uint32_t place = 0; place < kRegionsMax; place++) {
         Region& region = regions_[place];
@@ -148,6 +148,7 @@ Result<uint32_t> Store::add_region(uint64_t base, uint64_t size, bool everything
         region.size = size;
         region.everything = everything;
         region.mapping = std::move(mapping);
+        region.pages = std::move(pages);
         uint32_t id = (++region_generations_[place]) * kRegionsMax + place;
         region.id.store(id, std::memory_order_release);
         return id;
@@ -167,6 +168,12 @@ Result<uint32_t> Store::adopt_region(uint64_t address, uint64_t size) {
     return add_region(address, size, address == 0 && size == 0, fabric::Mapping());
 }
 
+Result<uint32_t> Store::open_pool(const char* layout, const uint64_t* bases, uint32_t count) {
+    Result<std::unique_ptr<fabric::Pages>> pages = describe_pool(layout, bases, count);
+    if (!pages) return pages.failure();
+    return add_region(0, 0, false, fabric::Mapping(), std::move(*pages));
+}
+
 int32_t Store::drop_region(uint32_t id) {
     std::lock_guard<std::mutex> guard(lock_);
     Region* region = find_region(id);
@@ -178,6 +185,7 @@ int32_t Store::drop_region(uint32_t id) {
         return -WEFT_EBUSY;
     }
     region->mapping = fabric::Mapping();
+    region->pages = nullptr;
     return 0;
 }
 

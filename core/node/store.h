@@ -15,6 +15,7 @@
 #include "core/base/ring.h"
 #include "core/node/link.h"
 #include "core/node/node.h"
+#include "core/node/pool.h"
 #include "core/node/queue.h"
 #include "core/node/read_side.h"
 #include "core/node/remote_link.h"
@@ -39,7 +40,8 @@ struct Region {
     uint64_t base = 0;
     uint64_t size = 0;
     bool everything = false;
-    fabric::Mapping mapping;  // of a mapped one
+    fabric::Mapping mapping;               // of a mapped one
+    std::unique_ptr<fabric::Pages> pages;  // of a pool
 };
 
 struct StoreOptions {
@@ -66,6 +68,7 @@ class Store final : public LinkEvents {
     Status close_namespace(uint32_t space);
     Result<uint32_t> map_region(uint64_t size, uint64_t& address_out);
     Result<uint32_t> adopt_region(uint64_t address, uint64_t size);
+    Result<uint32_t> open_pool(const char* layout, const uint64_t* bases, uint32_t count);
     int32_t drop_region(uint32_t region);
     Result<Queue*> open_queue(uint32_t depth, uint64_t inline_bytes, uint32_t priority);
     /** Ends its ops. Returns how many events are left; at 0 it can be destroyed. */
@@ -97,7 +100,8 @@ class Store final : public LinkEvents {
     Space* find_space(uint32_t id);
     Region* find_region(uint32_t id);
     Result<uint32_t> add_region(uint64_t base, uint64_t size, bool everything,
-                                fabric::Mapping mapping);
+                                fabric::Mapping mapping,
+                                std::unique_ptr<fabric::Pages> pages = nullptr);
     Result<std::string> about();
 
     int32_t release_view(uint64_t handle);

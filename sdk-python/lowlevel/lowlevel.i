@@ -14,6 +14,7 @@
 %thread weft_namespace_close;
 %thread weft_region_map;
 %thread weft_region_adopt;
+%thread weft_pool_open;
 %thread weft_region_drop;
 %thread weft_queue_open;
 %thread weft_queue_close;
@@ -90,6 +91,7 @@ TELLS(weft_query, arg6)
 TELLS(weft_namespace_open, arg5)
 TELLS(weft_region_map, arg6)
 TELLS(weft_region_adopt, arg6)
+TELLS(weft_pool_open, arg7)
 TELLS(weft_queue_open, arg4)
 TELLS(weft_keys, arg8)
 
@@ -118,6 +120,7 @@ BUFFER(weft_item *items, uint32_t count, weft_item, PyBUF_WRITABLE)
 BUFFER(weft_item *items, uint32_t capacity, weft_item, PyBUF_WRITABLE)
 BUFFER(const uint32_t *tokens, uint32_t token_count, uint32_t, PyBUF_SIMPLE)
 BUFFER(const uint64_t *handles, uint32_t count, uint64_t, PyBUF_SIMPLE)
+BUFFER(const uint64_t *bases, uint32_t count, uint64_t, PyBUF_SIMPLE)
 BUFFER(char *json_out, uint32_t capacity, char, PyBUF_WRITABLE)
 
 %typemap(in) (const uint8_t *bytes, uint64_t size) (Py_buffer held = {0}) {

@@ -3913,6 +3913,94 @@ fail:
 }
 
 
+SWIGINTERN PyObject *_wrap_pool_open(PyObject *self, PyObject *args) {
+  PyObject *resultobj = 0;
+  weft_store *arg1 = (weft_store *) 0 ;
+  char *arg2 = (char *) 0 ;
+  uint64_t *arg3 = (uint64_t *) 0 ;
+  uint32_t arg4 ;
+  int32_t arg5 ;
+  uint32_t *arg6 = (uint32_t *) 0 ;
+  weft_error *arg7 = (weft_error *) 0 ;
+  int res2 ;
+  char *buf2 = 0 ;
+  int alloc2 = 0 ;
+  Py_buffer held3 = {
+    0
+  } ;
+  int val5 ;
+  int ecode5 = 0 ;
+  uint32_t number6 = 0 ;
+  weft_error failure7 ;
+  PyObject *swig_obj[4] ;
+  int32_t result;
+  
+  {
+    arg6 = &number6;
+  }
+  {
+    memset(&failure7, 0, sizeof failure7);
+    failure7.struct_size = sizeof failure7;
+    arg7 = &failure7;
+  }
+  if (!SWIG_Python_UnpackTuple(args, "pool_open", 4, 4, swig_obj)) SWIG_fail;
+  {
+    arg1 = (weft_store *)PyLong_AsVoidPtr(swig_obj[0]);
+    if (PyErr_Occurred()) {
+      SWIG_fail;
+    }
+  }
+  res2 = SWIG_AsCharPtrAndSize(swig_obj[1], &buf2, NULL, &alloc2);
+  if (!SWIG_IsOK(res2)) {
+    SWIG_exception_fail(SWIG_ArgError(res2), "in method '" "pool_open" "', argument " "2"" of type '" "char const *""'");
+  }
+  arg2 = (char *)(buf2);
+  {
+    if (PyObject_GetBuffer(swig_obj[2], &held3, PyBUF_SIMPLE) < 0) {
+      SWIG_fail;
+    }
+    const Py_ssize_t whole = held3.len / (Py_ssize_t)sizeof(uint64_t);
+    if (whole * (Py_ssize_t)sizeof(uint64_t) != held3.len || whole > (Py_ssize_t)UINT32_MAX) {
+      PyErr_Format(PyExc_ValueError, "bases: a length of %zd is no count of %zu-byte elements", held3.len, sizeof(uint64_t));
+      SWIG_fail;
+    }
+    arg3 = (uint64_t *)held3.buf;
+    arg4 = (uint32_t)whole;
+  }
+  ecode5 = SWIG_AsVal_int(swig_obj[3], &val5);
+  if (!SWIG_IsOK(ecode5)) {
+    SWIG_exception_fail(SWIG_ArgError(ecode5), "in method '" "pool_open" "', argument " "5"" of type '" "int32_t""'");
+  } 
+  arg5 = (int32_t)(val5);
+  {
+    SWIG_PYTHON_THREAD_BEGIN_ALLOW;
+    result = (int32_t)weft_pool_open(arg1,(char const *)arg2,(unsigned long const *)arg3,arg4,arg5,arg6,arg7);
+    SWIG_PYTHON_THREAD_END_ALLOW;
+  }
+  {
+    if (result < 0) {
+      weft_raise(result, arg7->message);
+      SWIG_fail;
+    }
+    resultobj = PyLong_FromLong(result);
+  }
+  {
+    resultobj = SWIG_Python_AppendOutput(resultobj, PyLong_FromUnsignedLongLong(*arg6));
+  }
+  if (alloc2 == SWIG_NEWOBJ) free((char*)buf2);
+  {
+    PyBuffer_Release(&held3);
+  }
+  return resultobj;
+fail:
+  if (alloc2 == SWIG_NEWOBJ) free((char*)buf2);
+  {
+    PyBuffer_Release(&held3);
+  }
+  return NULL;
+}
+
+
 SWIGINTERN PyObject *_wrap_region_drop(PyObject *self, PyObject *args) {
   PyObject *resultobj = 0;
   weft_store *arg1 = (weft_store *) 0 ;
@@ -4570,6 +4658,13 @@ static PyMethodDef SwigMethods[] = {
 	 { "namespace_close", _wrap_namespace_close, METH_VARARGS, NULL},
 	 { "region_map", _wrap_region_map, METH_VARARGS, " Memory made for transfers: no options yet."},
 	 { "region_adopt", _wrap_region_adopt, METH_VARARGS, " device: -1, the host. 0, 0, -1 is all of this process: offsets are addresses, and ops must give a size."},
+	 { "pool_open", _wrap_pool_open, METH_VARARGS, "\n"
+		"An engine's paged KV memory as a region: ops name a block by its page, in layers. layout: pages=,bytes= (of a head and\n"
+		"token in one tensor),tensors=1|2 (a layer: keys and values apart),heads=,tokens= (of a page), page_stride=, head_stride=,\n"
+		"token_stride= (bytes; else pages, heads, tokens lie in a row); bytes and page_stride may be one a layer, 4096/8192. bases:\n"
+		"an address for each layer and tensor. A stored part has its layers in order, each head by head: its keys, its values,\n"
+		"token by token. With heads and tokens 1 a page is bytes that nobody looks into. device: -1, the host.\n"
+		""},
 	 { "region_drop", _wrap_region_drop, METH_VARARGS, NULL},
 	 { "queue_open", _wrap_queue_open, METH_VARARGS, " depth= ops taken and not yet reaped,priority=low|normal|high,inline_bytes= that a submit may copy itself (0: none)."},
 	 { "queue_close", _wrap_queue_close, METH_O, " Takes no more ops and ends those in flight. Returns how many events are left: reap them, call again; at 0 it is gone."},

@@ -155,6 +155,20 @@ static void do_region_adopt(void) {
     print_why();
 }
 
+static void do_pool_open(void) {
+    static uint64_t bases[kItems];
+    uint32_t region = 0, count = 0;
+    for (const char* at = find("bases"); at != NULL && *at > ' ' && count < kItems;) {
+        char* end;
+        bases[count++] = strtoull(at, &end, 10);
+        at = *end == ',' ? end + 1 : end;
+    }
+    int32_t code = weft_pool_open(pointer("store"), words("layout"), bases, count,
+                                  (int32_t)number("device"), &region, &why);
+    printf("code=%d region=%u", code, region);
+    print_why();
+}
+
 static void do_queue_open(void) {
     weft_queue* queue = NULL;
     int32_t code = weft_queue_open(pointer("store"), words("options"), &queue, &why);
@@ -325,6 +339,8 @@ static void answer(const char* verb) {
         do_region_map();
     else if (strcmp(verb, "region_adopt") == 0)
         do_region_adopt();
+    else if (strcmp(verb, "pool_open") == 0)
+        do_pool_open();
     else if (strcmp(verb, "region_drop") == 0)
         printf("code=%d", weft_region_drop(pointer("store"), number32("region")));
     else if (strcmp(verb, "queue_open") == 0)

@@ -192,6 +192,18 @@ void region_open(World& world, const Request& r, Out& out, bool map) {
     world.regions.insert_or_assign({r.number("store"), id}, std::move(region));
 }
 
+void pool_open(World& world, const Request& r, Out& out) {
+    weft::Store* store = world.store(r);
+    std::vector<uint64_t> bases;
+    for (const auto& row : r.rows("bases")) bases.push_back(row[0]);
+    if (store == nullptr) throw weft::Error(WEFT_ECLOSED, "the store is closed");
+    weft::Region pool = weft::Region::pool(*store, r.text("layout"), bases.data(), bases.size(),
+                                           static_cast<int32_t>(r.number("device")));
+    const uint32_t id = pool.id();
+    out << "code=0 region=" << id;
+    world.regions.insert_or_assign({r.number("store"), id}, std::move(pool));
+}
+
 void region_drop(World& world, const Request& r, Out& out) {
     const int32_t code = weft_region_drop(r.pointer<weft_store>("store"), r.number32("region"));
     out << "code=" << code;
@@ -387,6 +399,7 @@ const std::map<std::string, Verb> kVerbs = {
     {"namespace_close", namespace_close},
     {"region_map", [](World& w, const Request& r, Out& o) { region_open(w, r, o, true); }},
     {"region_adopt", [](World& w, const Request& r, Out& o) { region_open(w, r, o, false); }},
+    {"pool_open", pool_open},
     {"region_drop", region_drop},
     {"queue_open", queue_open},
     {"queue_close",

@@ -8,6 +8,7 @@ status 2.
 
 from __future__ import annotations
 
+import array
 import ctypes
 import os
 import select
@@ -105,6 +106,12 @@ def region_map(r: Request) -> str:
 def region_adopt(r: Request) -> str:
     fields = (r.number(name) for name in ("store", "address", "size", "device"))
     return f"code=0 region={lowlevel.region_adopt(*fields)[1]}"
+
+
+def pool_open(r: Request) -> str:
+    bases = array.array("Q", [int(word) for word in r.get("bases", "").split(",") if word])
+    made = lowlevel.pool_open(r.number("store"), r.text("layout"), bases, r.number("device"))
+    return f"code=0 region={made[1]}"
 
 
 def region_drop(r: Request) -> str:
@@ -243,8 +250,8 @@ VERBS = {
     made.__name__.strip("_"): made
     for made in (
         *(open_, close, query, namespace_open, namespace_close, region_map, region_adopt),
-        *(region_drop, queue_open, queue_close, queue_fd, submit, reap, match, view, release),
-        *(keys, key_of, about, memory, paint, fill, crc, items, items_back),
+        *(pool_open, region_drop, queue_open, queue_close, queue_fd, submit, reap, match, view),
+        *(release, keys, key_of, about, memory, paint, fill, crc, items, items_back),
     )
 }
 

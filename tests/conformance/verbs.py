@@ -11,8 +11,9 @@ import time
 import zlib
 
 from ops import do_event, do_none, do_op, hold, items_of, look
+from players import Failed
 from scenario import Step
-from world import KINDS, PAINT, Store, World, keys_of, said
+from world import KINDS, PAINT, Store, World, content, keys_of, said
 
 
 def open_in(world: World, name: str, player: str, options) -> dict:
@@ -139,6 +140,63 @@ def do_adopt(world: World, step: Step) -> dict:
     )
     world.names[step.words[0]] = int(got.get("region", "0"))
     return got
+
+
+def do_pool(world: World, step: Step) -> dict:
+    """A pool over memory of the player's own, layer behind layer, pages in a row: pages=N and
+    bytes=B, or one B a layer.
+    """
+    store = world.store(step)
+    pages = int(step.given["pages"])
+    layers = [int(word) for word in step.given["bytes"].split("/")]
+    layers *= int(step.given.get("layers", "1"))
+    size = pages * sum(layers)
+    base = int(world.ask(store.player, "memory", size=size)["address"])
+    bases = [base + pages * sum(layers[:index]) for index in range(len(layers))]
+    words = f"pages={pages},bytes={step.given['bytes']}"
+    words += f",{step.given['with']}" if "with" in step.given else ""
+    got = said(
+        world.ask(
+            store.player,
+            "pool_open",
+            store=store.handle,
+            layout=world.hex(words),
+            bases=",".join(str(one) for one in bases),
+            device=step.given.get("device", "-1"),
+        )
+    )
+    name = step.words[0]
+    world.names[name] = int(got.get("region", "0"))
+    world.pools[name] = (store.player, list(zip(bases, layers, strict=True)))
+    return got
+
+
+def layers_of(world: World, step: Step):
+    """Address, where its bytes begin in the part, and size, of each layer of a pool's page."""
+    player, layers = world.pools[step.words[0]]
+    start = 0
+    for base, size in layers:
+        yield player, base + int(step.given["page"]) * size, start, size
+        start += size
+
+
+def do_put(world: World, step: Step) -> dict:
+    """Fills a pool's page with what the key's part holds."""
+    for player, address, start, size in layers_of(world, step):
+        generation = step.given.get("generation", "0")
+        fields = {"key": step.given["key"], "part": "0", "generation": generation}
+        world.ask(player, "fill", address=address, size=size, start=start, **fields)
+    return {"code": "0"}
+
+
+def do_shows(world: World, step: Step) -> dict:
+    """Compares a pool's page with what the key's part holds."""
+    generation = int(step.given.get("generation", "0"))
+    for player, address, start, size in layers_of(world, step):
+        data = content(int(step.given["key"]), 0, generation, start, size)
+        if world.crc(player, address, size) != zlib.crc32(data):
+            raise Failed(f"page {step.given['page']} holds other bytes from {start} on")
+    return {"code": "0"}
 
 
 def do_drop(world: World, step: Step) -> dict:

@@ -98,6 +98,7 @@ class World:
         self.stores: dict = {}
         self.names: dict = {}
         self.held: dict = {}
+        self.pools: dict = {}  # name -> player, and address and size of each layer's pages
         self.later: dict = {}
         self.reaped: dict = {}
         self.tag = 1000

@@ -47,50 +47,54 @@ typedef long long swig_type_15;
 typedef long long swig_type_16;
 typedef long long swig_type_17;
 typedef long long swig_type_18;
-typedef long long swig_type_19;
-typedef _gostring_ swig_type_20;
+typedef _gostring_ swig_type_19;
+typedef _goslice_ swig_type_20;
 typedef long long swig_type_21;
 typedef long long swig_type_22;
-typedef long long swig_type_23;
-typedef _goslice_ swig_type_24;
+typedef _gostring_ swig_type_23;
+typedef long long swig_type_24;
 typedef long long swig_type_25;
-typedef _goslice_ swig_type_26;
-typedef long long swig_type_27;
-typedef _goslice_ swig_type_28;
-typedef long long swig_type_29;
-typedef _goslice_ swig_type_30;
-typedef long long swig_type_31;
-typedef _goslice_ swig_type_32;
-typedef _gostring_ swig_type_33;
-typedef _goslice_ swig_type_34;
+typedef long long swig_type_26;
+typedef _goslice_ swig_type_27;
+typedef long long swig_type_28;
+typedef _goslice_ swig_type_29;
+typedef long long swig_type_30;
+typedef _goslice_ swig_type_31;
+typedef long long swig_type_32;
+typedef _goslice_ swig_type_33;
+typedef long long swig_type_34;
 typedef _goslice_ swig_type_35;
-typedef _goslice_ swig_type_36;
-extern void _wrap_Swig_free_lowlevel_afe1bfa275f9486f(uintptr_t arg1);
-extern uintptr_t _wrap_Swig_malloc_lowlevel_afe1bfa275f9486f(swig_intgo arg1);
+typedef _gostring_ swig_type_36;
+typedef _goslice_ swig_type_37;
+typedef _goslice_ swig_type_38;
+typedef _goslice_ swig_type_39;
+extern void _wrap_Swig_free_lowlevel_77c7454b05ba6d6a(uintptr_t arg1);
+extern uintptr_t _wrap_Swig_malloc_lowlevel_77c7454b05ba6d6a(swig_intgo arg1);
 
 #cgo pkg-config: ./install-libweft-dev.pc
 
-extern int _wrap_abi_lowlevel_afe1bfa275f9486f(void);
-extern swig_type_1 _wrap_version_lowlevel_afe1bfa275f9486f(void);
-extern swig_type_2 _wrap_code_name_lowlevel_afe1bfa275f9486f(int arg1);
-extern int _wrap_open_lowlevel_afe1bfa275f9486f(swig_type_3 arg1, swig_voidp arg2, swig_voidp arg3);
-extern int _wrap_close_lowlevel_afe1bfa275f9486f(swig_type_4 arg1);
-extern int _wrap_query_lowlevel_afe1bfa275f9486f(swig_type_5 arg1, int arg2, swig_type_6 arg3, swig_type_7 arg4, swig_voidp arg5);
-extern int _wrap_namespace_open_lowlevel_afe1bfa275f9486f(swig_type_8 arg1, swig_type_9 arg2, swig_type_10 arg3, swig_voidp arg4, swig_voidp arg5);
-extern int _wrap_namespace_close_lowlevel_afe1bfa275f9486f(swig_type_11 arg1, int arg2);
-extern int _wrap_region_map_lowlevel_afe1bfa275f9486f(swig_type_12 arg1, swig_type_13 arg2, swig_type_14 arg3, swig_voidp arg4, swig_voidp arg5, swig_voidp arg6);
-extern int _wrap_region_adopt_lowlevel_afe1bfa275f9486f(swig_type_15 arg1, swig_type_16 arg2, swig_type_17 arg3, int arg4, swig_voidp arg5, swig_voidp arg6);
-extern int _wrap_region_drop_lowlevel_afe1bfa275f9486f(swig_type_18 arg1, int arg2);
-extern int _wrap_queue_open_lowlevel_afe1bfa275f9486f(swig_type_19 arg1, swig_type_20 arg2, swig_voidp arg3, swig_voidp arg4);
-extern int _wrap_queue_close_lowlevel_afe1bfa275f9486f(swig_type_21 arg1);
-extern int _wrap_queue_fd_lowlevel_afe1bfa275f9486f(swig_type_22 arg1);
-extern int _wrap_submit_lowlevel_afe1bfa275f9486f(swig_type_23 arg1, swig_type_24 arg2);
-extern int _wrap_reap_lowlevel_afe1bfa275f9486f(swig_type_25 arg1, swig_type_26 arg2, int arg3);
-extern int _wrap_match_lowlevel_afe1bfa275f9486f(swig_type_27 arg1, int arg2, swig_type_28 arg3);
-extern int _wrap_view_lowlevel_afe1bfa275f9486f(swig_type_29 arg1, int arg2, int arg3, swig_type_30 arg4, swig_voidp arg5);
-extern int _wrap_release_lowlevel_afe1bfa275f9486f(swig_type_31 arg1, swig_type_32 arg2);
-extern int _wrap_keys_lowlevel_afe1bfa275f9486f(swig_type_33 arg1, swig_voidp arg2, swig_type_34 arg3, int arg4, swig_type_35 arg5, swig_voidp arg6);
-extern int _wrap_key_of_lowlevel_afe1bfa275f9486f(swig_type_36 arg1, swig_voidp arg2);
+extern int _wrap_abi_lowlevel_77c7454b05ba6d6a(void);
+extern swig_type_1 _wrap_version_lowlevel_77c7454b05ba6d6a(void);
+extern swig_type_2 _wrap_code_name_lowlevel_77c7454b05ba6d6a(int arg1);
+extern int _wrap_open_lowlevel_77c7454b05ba6d6a(swig_type_3 arg1, swig_voidp arg2, swig_voidp arg3);
+extern int _wrap_close_lowlevel_77c7454b05ba6d6a(swig_type_4 arg1);
+extern int _wrap_query_lowlevel_77c7454b05ba6d6a(swig_type_5 arg1, int arg2, swig_type_6 arg3, swig_type_7 arg4, swig_voidp arg5);
+extern int _wrap_namespace_open_lowlevel_77c7454b05ba6d6a(swig_type_8 arg1, swig_type_9 arg2, swig_type_10 arg3, swig_voidp arg4, swig_voidp arg5);
+extern int _wrap_namespace_close_lowlevel_77c7454b05ba6d6a(swig_type_11 arg1, int arg2);
+extern int _wrap_region_map_lowlevel_77c7454b05ba6d6a(swig_type_12 arg1, swig_type_13 arg2, swig_type_14 arg3, swig_voidp arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_region_adopt_lowlevel_77c7454b05ba6d6a(swig_type_15 arg1, swig_type_16 arg2, swig_type_17 arg3, int arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_pool_open_lowlevel_77c7454b05ba6d6a(swig_type_18 arg1, swig_type_19 arg2, swig_type_20 arg3, int arg4, swig_voidp arg5, swig_voidp arg6);
+extern int _wrap_region_drop_lowlevel_77c7454b05ba6d6a(swig_type_21 arg1, int arg2);
+extern int _wrap_queue_open_lowlevel_77c7454b05ba6d6a(swig_type_22 arg1, swig_type_23 arg2, swig_voidp arg3, swig_voidp arg4);
+extern int _wrap_queue_close_lowlevel_77c7454b05ba6d6a(swig_type_24 arg1);
+extern int _wrap_queue_fd_lowlevel_77c7454b05ba6d6a(swig_type_25 arg1);
+extern int _wrap_submit_lowlevel_77c7454b05ba6d6a(swig_type_26 arg1, swig_type_27 arg2);
+extern int _wrap_reap_lowlevel_77c7454b05ba6d6a(swig_type_28 arg1, swig_type_29 arg2, int arg3);
+extern int _wrap_match_lowlevel_77c7454b05ba6d6a(swig_type_30 arg1, int arg2, swig_type_31 arg3);
+extern int _wrap_view_lowlevel_77c7454b05ba6d6a(swig_type_32 arg1, int arg2, int arg3, swig_type_33 arg4, swig_voidp arg5);
+extern int _wrap_release_lowlevel_77c7454b05ba6d6a(swig_type_34 arg1, swig_type_35 arg2);
+extern int _wrap_keys_lowlevel_77c7454b05ba6d6a(swig_type_36 arg1, swig_voidp arg2, swig_type_37 arg3, int arg4, swig_type_38 arg5, swig_voidp arg6);
+extern int _wrap_key_of_lowlevel_77c7454b05ba6d6a(swig_type_39 arg1, swig_voidp arg2);
 #undef intgo
 */
 import "C"
@@ -130,13 +134,13 @@ func swigCopyString(s string) string {
 
 func Swig_free(arg1 uintptr) {
 	_swig_i_0 := arg1
-	C._wrap_Swig_free_lowlevel_afe1bfa275f9486f(C.uintptr_t(_swig_i_0))
+	C._wrap_Swig_free_lowlevel_77c7454b05ba6d6a(C.uintptr_t(_swig_i_0))
 }
 
 func Swig_malloc(arg1 int) (_swig_ret uintptr) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
-	swig_r = (uintptr)(C._wrap_Swig_malloc_lowlevel_afe1bfa275f9486f(C.swig_intgo(_swig_i_0)))
+	swig_r = (uintptr)(C._wrap_Swig_malloc_lowlevel_77c7454b05ba6d6a(C.swig_intgo(_swig_i_0)))
 	return swig_r
 }
 
@@ -197,13 +201,13 @@ const WEFT_REUSE_MAYBE int = 0x3000
 
 func Abi() (_swig_ret uint32) {
 	var swig_r uint32
-	swig_r = (uint32)(C._wrap_abi_lowlevel_afe1bfa275f9486f())
+	swig_r = (uint32)(C._wrap_abi_lowlevel_77c7454b05ba6d6a())
 	return swig_r
 }
 
 func Version() (_swig_ret string) {
 	var swig_r string
-	swig_r_p := C._wrap_version_lowlevel_afe1bfa275f9486f()
+	swig_r_p := C._wrap_version_lowlevel_77c7454b05ba6d6a()
 	swig_r = *(*string)(unsafe.Pointer(&swig_r_p))
 	var swig_r_1 string
 	swig_r_1 = swigCopyString(swig_r)
@@ -213,7 +217,7 @@ func Version() (_swig_ret string) {
 func Code_name(arg1 int32) (_swig_ret string) {
 	var swig_r string
 	_swig_i_0 := arg1
-	swig_r_p := C._wrap_code_name_lowlevel_afe1bfa275f9486f(C.int(_swig_i_0))
+	swig_r_p := C._wrap_code_name_lowlevel_77c7454b05ba6d6a(C.int(_swig_i_0))
 	swig_r = *(*string)(unsafe.Pointer(&swig_r_p))
 	var swig_r_1 string
 	swig_r_1 = swigCopyString(swig_r)
@@ -225,7 +229,7 @@ func Open(arg1 string, arg2 *uint64, arg3 *Failure) (_swig_ret int32) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_open_lowlevel_afe1bfa275f9486f(*(*C.swig_type_3)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (int32)(C._wrap_open_lowlevel_77c7454b05ba6d6a(*(*C.swig_type_3)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -235,7 +239,7 @@ func Open(arg1 string, arg2 *uint64, arg3 *Failure) (_swig_ret int32) {
 func Close(arg1 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_close_lowlevel_afe1bfa275f9486f(C.swig_type_4(_swig_i_0)))
+	swig_r = (int32)(C._wrap_close_lowlevel_77c7454b05ba6d6a(C.swig_type_4(_swig_i_0)))
 	return swig_r
 }
 
@@ -246,7 +250,7 @@ func Query(arg1 uint64, arg2 uint32, arg3 string, arg4 []byte, arg5 *Failure) (_
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_query_lowlevel_afe1bfa275f9486f(C.swig_type_5(_swig_i_0), C.int(_swig_i_1), *(*C.swig_type_6)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_7)(unsafe.Pointer(&_swig_i_3)), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_query_lowlevel_77c7454b05ba6d6a(C.swig_type_5(_swig_i_0), C.int(_swig_i_1), *(*C.swig_type_6)(unsafe.Pointer(&_swig_i_2)), *(*C.swig_type_7)(unsafe.Pointer(&_swig_i_3)), C.swig_voidp(_swig_i_4)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg3
 	}
@@ -263,7 +267,7 @@ func Namespace_open(arg1 uint64, arg2 string, arg3 string, arg4 *Layout, arg5 *F
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_namespace_open_lowlevel_afe1bfa275f9486f(C.swig_type_8(_swig_i_0), *(*C.swig_type_9)(unsafe.Pointer(&_swig_i_1)), *(*C.swig_type_10)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_namespace_open_lowlevel_77c7454b05ba6d6a(C.swig_type_8(_swig_i_0), *(*C.swig_type_9)(unsafe.Pointer(&_swig_i_1)), *(*C.swig_type_10)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -277,7 +281,7 @@ func Namespace_close(arg1 uint64, arg2 uint32) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_namespace_close_lowlevel_afe1bfa275f9486f(C.swig_type_11(_swig_i_0), C.int(_swig_i_1)))
+	swig_r = (int32)(C._wrap_namespace_close_lowlevel_77c7454b05ba6d6a(C.swig_type_11(_swig_i_0), C.int(_swig_i_1)))
 	return swig_r
 }
 
@@ -289,7 +293,7 @@ func Region_map(arg1 uint64, arg2 uint64, arg3 string, arg4 *uint32, arg5 *uint6
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_region_map_lowlevel_afe1bfa275f9486f(C.swig_type_12(_swig_i_0), C.swig_type_13(_swig_i_1), *(*C.swig_type_14)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_region_map_lowlevel_77c7454b05ba6d6a(C.swig_type_12(_swig_i_0), C.swig_type_13(_swig_i_1), *(*C.swig_type_14)(unsafe.Pointer(&_swig_i_2)), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg3
 	}
@@ -304,7 +308,25 @@ func Region_adopt(arg1 uint64, arg2 uint64, arg3 uint64, arg4 int32, arg5 *uint3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_region_adopt_lowlevel_afe1bfa275f9486f(C.swig_type_15(_swig_i_0), C.swig_type_16(_swig_i_1), C.swig_type_17(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_region_adopt_lowlevel_77c7454b05ba6d6a(C.swig_type_15(_swig_i_0), C.swig_type_16(_swig_i_1), C.swig_type_17(_swig_i_2), C.int(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	return swig_r
+}
+
+func Pool_open(arg1 uint64, arg2 string, arg3 []uint64, arg4 int32, arg5 *uint32, arg6 *Failure) (_swig_ret int32) {
+	var swig_r int32
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	_swig_i_3 := arg4
+	_swig_i_4 := arg5
+	_swig_i_5 := arg6
+	swig_r = (int32)(C._wrap_pool_open_lowlevel_77c7454b05ba6d6a(C.swig_type_18(_swig_i_0), *(*C.swig_type_19)(unsafe.Pointer(&_swig_i_1)), *(*C.swig_type_20)(unsafe.Pointer(&_swig_i_2)), C.int(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	if Swig_escape_always_false {
+		Swig_escape_val = arg2
+	}
+	if Swig_escape_always_false {
+		Swig_escape_val = arg3
+	}
 	return swig_r
 }
 
@@ -312,7 +334,7 @@ func Region_drop(arg1 uint64, arg2 uint32) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_region_drop_lowlevel_afe1bfa275f9486f(C.swig_type_18(_swig_i_0), C.int(_swig_i_1)))
+	swig_r = (int32)(C._wrap_region_drop_lowlevel_77c7454b05ba6d6a(C.swig_type_21(_swig_i_0), C.int(_swig_i_1)))
 	return swig_r
 }
 
@@ -322,7 +344,7 @@ func Queue_open(arg1 uint64, arg2 string, arg3 *uint64, arg4 *Failure) (_swig_re
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int32)(C._wrap_queue_open_lowlevel_afe1bfa275f9486f(C.swig_type_19(_swig_i_0), *(*C.swig_type_20)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (int32)(C._wrap_queue_open_lowlevel_77c7454b05ba6d6a(C.swig_type_22(_swig_i_0), *(*C.swig_type_23)(unsafe.Pointer(&_swig_i_1)), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -332,14 +354,14 @@ func Queue_open(arg1 uint64, arg2 string, arg3 *uint64, arg4 *Failure) (_swig_re
 func Queue_close(arg1 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_queue_close_lowlevel_afe1bfa275f9486f(C.swig_type_21(_swig_i_0)))
+	swig_r = (int32)(C._wrap_queue_close_lowlevel_77c7454b05ba6d6a(C.swig_type_24(_swig_i_0)))
 	return swig_r
 }
 
 func Queue_fd(arg1 uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
-	swig_r = (int32)(C._wrap_queue_fd_lowlevel_afe1bfa275f9486f(C.swig_type_22(_swig_i_0)))
+	swig_r = (int32)(C._wrap_queue_fd_lowlevel_77c7454b05ba6d6a(C.swig_type_25(_swig_i_0)))
 	return swig_r
 }
 
@@ -347,7 +369,7 @@ func Submit(arg1 uint64, arg2 []Op) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_submit_lowlevel_afe1bfa275f9486f(C.swig_type_23(_swig_i_0), *(*C.swig_type_24)(unsafe.Pointer(&_swig_i_1))))
+	swig_r = (int32)(C._wrap_submit_lowlevel_77c7454b05ba6d6a(C.swig_type_26(_swig_i_0), *(*C.swig_type_27)(unsafe.Pointer(&_swig_i_1))))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -359,7 +381,7 @@ func Reap(arg1 uint64, arg2 []Event, arg3 int32) (_swig_ret int32) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_reap_lowlevel_afe1bfa275f9486f(C.swig_type_25(_swig_i_0), *(*C.swig_type_26)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2)))
+	swig_r = (int32)(C._wrap_reap_lowlevel_77c7454b05ba6d6a(C.swig_type_28(_swig_i_0), *(*C.swig_type_29)(unsafe.Pointer(&_swig_i_1)), C.int(_swig_i_2)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -371,7 +393,7 @@ func Match(arg1 uint64, arg2 uint32, arg3 []Item) (_swig_ret int32) {
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (int32)(C._wrap_match_lowlevel_afe1bfa275f9486f(C.swig_type_27(_swig_i_0), C.int(_swig_i_1), *(*C.swig_type_28)(unsafe.Pointer(&_swig_i_2))))
+	swig_r = (int32)(C._wrap_match_lowlevel_77c7454b05ba6d6a(C.swig_type_30(_swig_i_0), C.int(_swig_i_1), *(*C.swig_type_31)(unsafe.Pointer(&_swig_i_2))))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg3
 	}
@@ -385,7 +407,7 @@ func View(arg1 uint64, arg2 uint32, arg3 uint32, arg4 []Item, arg5 *uint64) (_sw
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (int32)(C._wrap_view_lowlevel_afe1bfa275f9486f(C.swig_type_29(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2), *(*C.swig_type_30)(unsafe.Pointer(&_swig_i_3)), C.swig_voidp(_swig_i_4)))
+	swig_r = (int32)(C._wrap_view_lowlevel_77c7454b05ba6d6a(C.swig_type_32(_swig_i_0), C.int(_swig_i_1), C.int(_swig_i_2), *(*C.swig_type_33)(unsafe.Pointer(&_swig_i_3)), C.swig_voidp(_swig_i_4)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg4
 	}
@@ -396,7 +418,7 @@ func Release(arg1 uint64, arg2 []uint64) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_release_lowlevel_afe1bfa275f9486f(C.swig_type_31(_swig_i_0), *(*C.swig_type_32)(unsafe.Pointer(&_swig_i_1))))
+	swig_r = (int32)(C._wrap_release_lowlevel_77c7454b05ba6d6a(C.swig_type_34(_swig_i_0), *(*C.swig_type_35)(unsafe.Pointer(&_swig_i_1))))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg2
 	}
@@ -411,7 +433,7 @@ func Keys(arg1 string, arg2 *byte, arg3 []uint32, arg4 uint32, arg5 []Item, arg6
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (int32)(C._wrap_keys_lowlevel_afe1bfa275f9486f(*(*C.swig_type_33)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), *(*C.swig_type_34)(unsafe.Pointer(&_swig_i_2)), C.int(_swig_i_3), *(*C.swig_type_35)(unsafe.Pointer(&_swig_i_4)), C.swig_voidp(_swig_i_5)))
+	swig_r = (int32)(C._wrap_keys_lowlevel_77c7454b05ba6d6a(*(*C.swig_type_36)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1), *(*C.swig_type_37)(unsafe.Pointer(&_swig_i_2)), C.int(_swig_i_3), *(*C.swig_type_38)(unsafe.Pointer(&_swig_i_4)), C.swig_voidp(_swig_i_5)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}
@@ -428,7 +450,7 @@ func Key_of(arg1 []byte, arg2 *Item) (_swig_ret int32) {
 	var swig_r int32
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int32)(C._wrap_key_of_lowlevel_afe1bfa275f9486f(*(*C.swig_type_36)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1)))
+	swig_r = (int32)(C._wrap_key_of_lowlevel_77c7454b05ba6d6a(*(*C.swig_type_39)(unsafe.Pointer(&_swig_i_0)), C.swig_voidp(_swig_i_1)))
 	if Swig_escape_always_false {
 		Swig_escape_val = arg1
 	}

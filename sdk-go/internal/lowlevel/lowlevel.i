@@ -65,6 +65,7 @@ MANY(weft_item *items, uint32_t count, Item)
 MANY(weft_item *items, uint32_t capacity, Item)
 MANY(const uint32_t *tokens, uint32_t token_count, uint32)
 MANY(const uint64_t *handles, uint32_t count, uint64)
+MANY(const uint64_t *bases, uint32_t count, uint64)
 MANY(char *json_out, uint32_t capacity, byte)
 MANY(const uint8_t *bytes, uint64_t size, byte)
 

@@ -200,7 +200,7 @@ static void* Swig_malloc(int c) {
 extern "C" {
 #endif
 
-void _wrap_Swig_free_lowlevel_afe1bfa275f9486f(void *_swig_go_0) {
+void _wrap_Swig_free_lowlevel_77c7454b05ba6d6a(void *_swig_go_0) {
   void *arg1 = (void *) 0 ;
   
   arg1 = *(void **)&_swig_go_0; 
@@ -210,7 +210,7 @@ void _wrap_Swig_free_lowlevel_afe1bfa275f9486f(void *_swig_go_0) {
 }
 
 
-void *_wrap_Swig_malloc_lowlevel_afe1bfa275f9486f(intgo _swig_go_0) {
+void *_wrap_Swig_malloc_lowlevel_77c7454b05ba6d6a(intgo _swig_go_0) {
   int arg1 ;
   void *result = 0 ;
   void *_swig_go_result;
@@ -223,7 +223,7 @@ void *_wrap_Swig_malloc_lowlevel_afe1bfa275f9486f(intgo _swig_go_0) {
 }
 
 
-int _wrap_abi_lowlevel_afe1bfa275f9486f() {
+int _wrap_abi_lowlevel_77c7454b05ba6d6a() {
   uint32_t result;
   int _swig_go_result;
   
@@ -234,7 +234,7 @@ int _wrap_abi_lowlevel_afe1bfa275f9486f() {
 }
 
 
-_gostring_ _wrap_version_lowlevel_afe1bfa275f9486f() {
+_gostring_ _wrap_version_lowlevel_77c7454b05ba6d6a() {
   char *result = 0 ;
   _gostring_ _swig_go_result;
   
@@ -245,7 +245,7 @@ _gostring_ _wrap_version_lowlevel_afe1bfa275f9486f() {
 }
 
 
-_gostring_ _wrap_code_name_lowlevel_afe1bfa275f9486f(int _swig_go_0) {
+_gostring_ _wrap_code_name_lowlevel_77c7454b05ba6d6a(int _swig_go_0) {
   int32_t arg1 ;
   char *result = 0 ;
   _gostring_ _swig_go_result;
@@ -258,7 +258,7 @@ _gostring_ _wrap_code_name_lowlevel_afe1bfa275f9486f(int _swig_go_0) {
 }
 
 
-int _wrap_open_lowlevel_afe1bfa275f9486f(_gostring_ _swig_go_0, long long *_swig_go_1, weft_error *_swig_go_2) {
+int _wrap_open_lowlevel_77c7454b05ba6d6a(_gostring_ _swig_go_0, long long *_swig_go_1, weft_error *_swig_go_2) {
   char *arg1 = (char *) 0 ;
   weft_store **arg2 = (weft_store **) 0 ;
   weft_error *arg3 = (weft_error *) 0 ;
@@ -280,7 +280,7 @@ int _wrap_open_lowlevel_afe1bfa275f9486f(_gostring_ _swig_go_0, long long *_swig
 }
 
 
-int _wrap_close_lowlevel_afe1bfa275f9486f(long long _swig_go_0) {
+int _wrap_close_lowlevel_77c7454b05ba6d6a(long long _swig_go_0) {
   weft_store *arg1 = (weft_store *) 0 ;
   int32_t result;
   int _swig_go_result;
@@ -293,7 +293,7 @@ int _wrap_close_lowlevel_afe1bfa275f9486f(long long _swig_go_0) {
 }
 
 
-int _wrap_query_lowlevel_afe1bfa275f9486f(long long _swig_go_0, int _swig_go_1, _gostring_ _swig_go_2, _goslice_ _swig_go_3, weft_error *_swig_go_4) {
+int _wrap_query_lowlevel_77c7454b05ba6d6a(long long _swig_go_0, int _swig_go_1, _gostring_ _swig_go_2, _goslice_ _swig_go_3, weft_error *_swig_go_4) {
   weft_store *arg1 = (weft_store *) 0 ;
   uint32_t arg2 ;
   char *arg3 = (char *) 0 ;
@@ -320,7 +320,7 @@ int _wrap_query_lowlevel_afe1bfa275f9486f(long long _swig_go_0, int _swig_go_1, 
 }
 
 
-int _wrap_namespace_open_lowlevel_afe1bfa275f9486f(long long _swig_go_0, _gostring_ _swig_go_1, _gostring_ _swig_go_2, weft_namespace *_swig_go_3, weft_error *_swig_go_4) {
+int _wrap_namespace_open_lowlevel_77c7454b05ba6d6a(long long _swig_go_0, _gostring_ _swig_go_1, _gostring_ _swig_go_2, weft_namespace *_swig_go_3, weft_error *_swig_go_4) {
   weft_store *arg1 = (weft_store *) 0 ;
   char *arg2 = (char *) 0 ;
   char *arg3 = (char *) 0 ;
@@ -351,7 +351,7 @@ int _wrap_namespace_open_lowlevel_afe1bfa275f9486f(long long _swig_go_0, _gostri
 }
 
 
-int _wrap_namespace_close_lowlevel_afe1bfa275f9486f(long long _swig_go_0, int _swig_go_1) {
+int _wrap_namespace_close_lowlevel_77c7454b05ba6d6a(long long _swig_go_0, int _swig_go_1) {
   weft_store *arg1 = (weft_store *) 0 ;
   uint32_t arg2 ;
   int32_t result;
@@ -366,7 +366,7 @@ int _wrap_namespace_close_lowlevel_afe1bfa275f9486f(long long _swig_go_0, int _s
 }
 
 
-int _wrap_region_map_lowlevel_afe1bfa275f9486f(long long _swig_go_0, long long _swig_go_1, _gostring_ _swig_go_2, int *_swig_go_3, long long *_swig_go_4, weft_error *_swig_go_5) {
+int _wrap_region_map_lowlevel_77c7454b05ba6d6a(long long _swig_go_0, long long _swig_go_1, _gostring_ _swig_go_2, int *_swig_go_3, long long *_swig_go_4, weft_error *_swig_go_5) {
   weft_store *arg1 = (weft_store *) 0 ;
   uint64_t arg2 ;
   char *arg3 = (char *) 0 ;
@@ -394,7 +394,7 @@ int _wrap_region_map_lowlevel_afe1bfa275f9486f(long long _swig_go_0, long long _
 }
 
 
-int _wrap_region_adopt_lowlevel_afe1bfa275f9486f(long long _swig_go_0, long long _swig_go_1, long long _swig_go_2, int _swig_go_3, int *_swig_go_4, weft_error *_swig_go_5) {
+int _wrap_region_adopt_lowlevel_77c7454b05ba6d6a(long long _swig_go_0, long long _swig_go_1, long long _swig_go_2, int _swig_go_3, int *_swig_go_4, weft_error *_swig_go_5) {
   weft_store *arg1 = (weft_store *) 0 ;
   uint64_t arg2 ;
   uint64_t arg3 ;
@@ -417,7 +417,36 @@ int _wrap_region_adopt_lowlevel_afe1bfa275f9486f(long long _swig_go_0, long long
 }
 
 
-int _wrap_region_drop_lowlevel_afe1bfa275f9486f(long long _swig_go_0, int _swig_go_1) {
+int _wrap_pool_open_lowlevel_77c7454b05ba6d6a(long long _swig_go_0, _gostring_ _swig_go_1, _goslice_ _swig_go_2, int _swig_go_3, int *_swig_go_4, weft_error *_swig_go_5) {
+  weft_store *arg1 = (weft_store *) 0 ;
+  char *arg2 = (char *) 0 ;
+  uint64_t *arg3 = (uint64_t *) 0 ;
+  uint32_t arg4 ;
+  int32_t arg5 ;
+  uint32_t *arg6 = (uint32_t *) 0 ;
+  weft_error *arg7 = (weft_error *) 0 ;
+  int32_t result;
+  int _swig_go_result;
+  
+  arg1 = (weft_store *)(uintptr_t)_swig_go_0; 
+  
+  arg2 = (char *)malloc(_swig_go_1.n + 1);
+  memcpy(arg2, _swig_go_1.p, _swig_go_1.n);
+  arg2[_swig_go_1.n] = '\0';
+  
+  arg3 = (uint64_t *)_swig_go_2.array; arg4 = (uint32_t)_swig_go_2.len; 
+  arg5 = (int32_t)_swig_go_3; 
+  arg6 = (uint32_t *)_swig_go_4; 
+  arg7 = (weft_error *)_swig_go_5; 
+  
+  result = (int32_t)weft_pool_open(arg1,(char const *)arg2,(unsigned long const *)arg3,arg4,arg5,arg6,arg7);
+  _swig_go_result = result; 
+  free(arg2); 
+  return _swig_go_result;
+}
+
+
+int _wrap_region_drop_lowlevel_77c7454b05ba6d6a(long long _swig_go_0, int _swig_go_1) {
   weft_store *arg1 = (weft_store *) 0 ;
   uint32_t arg2 ;
   int32_t result;
@@ -432,7 +461,7 @@ int _wrap_region_drop_lowlevel_afe1bfa275f9486f(long long _swig_go_0, int _swig_
 }
 
 
-int _wrap_queue_open_lowlevel_afe1bfa275f9486f(long long _swig_go_0, _gostring_ _swig_go_1, long long *_swig_go_2, weft_error *_swig_go_3) {
+int _wrap_queue_open_lowlevel_77c7454b05ba6d6a(long long _swig_go_0, _gostring_ _swig_go_1, long long *_swig_go_2, weft_error *_swig_go_3) {
   weft_store *arg1 = (weft_store *) 0 ;
   char *arg2 = (char *) 0 ;
   weft_queue **arg3 = (weft_queue **) 0 ;
@@ -456,7 +485,7 @@ int _wrap_queue_open_lowlevel_afe1bfa275f9486f(long long _swig_go_0, _gostring_ 
 }
 
 
-int _wrap_queue_close_lowlevel_afe1bfa275f9486f(long long _swig_go_0) {
+int _wrap_queue_close_lowlevel_77c7454b05ba6d6a(long long _swig_go_0) {
   weft_queue *arg1 = (weft_queue *) 0 ;
   int32_t result;
   int _swig_go_result;
@@ -469,7 +498,7 @@ int _wrap_queue_close_lowlevel_afe1bfa275f9486f(long long _swig_go_0) {
 }
 
 
-int _wrap_queue_fd_lowlevel_afe1bfa275f9486f(long long _swig_go_0) {
+int _wrap_queue_fd_lowlevel_77c7454b05ba6d6a(long long _swig_go_0) {
   weft_queue *arg1 = (weft_queue *) 0 ;
   int32_t result;
   int _swig_go_result;
@@ -482,7 +511,7 @@ int _wrap_queue_fd_lowlevel_afe1bfa275f9486f(long long _swig_go_0) {
 }
 
 
-int _wrap_submit_lowlevel_afe1bfa275f9486f(long long _swig_go_0, _goslice_ _swig_go_1) {
+int _wrap_submit_lowlevel_77c7454b05ba6d6a(long long _swig_go_0, _goslice_ _swig_go_1) {
   weft_queue *arg1 = (weft_queue *) 0 ;
   weft_op *arg2 = (weft_op *) 0 ;
   uint32_t arg3 ;
@@ -498,7 +527,7 @@ int _wrap_submit_lowlevel_afe1bfa275f9486f(long long _swig_go_0, _goslice_ _swig
 }
 
 
-int _wrap_reap_lowlevel_afe1bfa275f9486f(long long _swig_go_0, _goslice_ _swig_go_1, int _swig_go_2) {
+int _wrap_reap_lowlevel_77c7454b05ba6d6a(long long _swig_go_0, _goslice_ _swig_go_1, int _swig_go_2) {
   weft_queue *arg1 = (weft_queue *) 0 ;
   weft_event *arg2 = (weft_event *) 0 ;
   uint32_t arg3 ;
@@ -516,7 +545,7 @@ int _wrap_reap_lowlevel_afe1bfa275f9486f(long long _swig_go_0, _goslice_ _swig_g
 }
 
 
-int _wrap_match_lowlevel_afe1bfa275f9486f(long long _swig_go_0, int _swig_go_1, _goslice_ _swig_go_2) {
+int _wrap_match_lowlevel_77c7454b05ba6d6a(long long _swig_go_0, int _swig_go_1, _goslice_ _swig_go_2) {
   weft_store *arg1 = (weft_store *) 0 ;
   uint32_t arg2 ;
   weft_item *arg3 = (weft_item *) 0 ;
@@ -534,7 +563,7 @@ int _wrap_match_lowlevel_afe1bfa275f9486f(long long _swig_go_0, int _swig_go_1, 
 }
 
 
-int _wrap_view_lowlevel_afe1bfa275f9486f(long long _swig_go_0, int _swig_go_1, int _swig_go_2, _goslice_ _swig_go_3, long long *_swig_go_4) {
+int _wrap_view_lowlevel_77c7454b05ba6d6a(long long _swig_go_0, int _swig_go_1, int _swig_go_2, _goslice_ _swig_go_3, long long *_swig_go_4) {
   weft_store *arg1 = (weft_store *) 0 ;
   uint32_t arg2 ;
   uint32_t arg3 ;
@@ -556,7 +585,7 @@ int _wrap_view_lowlevel_afe1bfa275f9486f(long long _swig_go_0, int _swig_go_1, i
 }
 
 
-int _wrap_release_lowlevel_afe1bfa275f9486f(long long _swig_go_0, _goslice_ _swig_go_1) {
+int _wrap_release_lowlevel_77c7454b05ba6d6a(long long _swig_go_0, _goslice_ _swig_go_1) {
   weft_store *arg1 = (weft_store *) 0 ;
   uint64_t *arg2 = (uint64_t *) 0 ;
   uint32_t arg3 ;
@@ -572,7 +601,7 @@ int _wrap_release_lowlevel_afe1bfa275f9486f(long long _swig_go_0, _goslice_ _swi
 }
 
 
-int _wrap_keys_lowlevel_afe1bfa275f9486f(_gostring_ _swig_go_0, char *_swig_go_1, _goslice_ _swig_go_2, int _swig_go_3, _goslice_ _swig_go_4, weft_error *_swig_go_5) {
+int _wrap_keys_lowlevel_77c7454b05ba6d6a(_gostring_ _swig_go_0, char *_swig_go_1, _goslice_ _swig_go_2, int _swig_go_3, _goslice_ _swig_go_4, weft_error *_swig_go_5) {
   char *arg1 = (char *) 0 ;
   uint8_t *arg2 = (uint8_t *) 0 ;
   uint32_t *arg3 = (uint32_t *) 0 ;
@@ -602,7 +631,7 @@ int _wrap_keys_lowlevel_afe1bfa275f9486f(_gostring_ _swig_go_0, char *_swig_go_1
 }
 
 
-int _wrap_key_of_lowlevel_afe1bfa275f9486f(_goslice_ _swig_go_0, weft_item *_swig_go_1) {
+int _wrap_key_of_lowlevel_77c7454b05ba6d6a(_goslice_ _swig_go_0, weft_item *_swig_go_1) {
   uint8_t *arg1 = (uint8_t *) 0 ;
   uint64_t arg2 ;
   weft_item *arg3 = (weft_item *) 0 ;

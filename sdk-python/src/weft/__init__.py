@@ -28,6 +28,7 @@ from .holds import Claim, Found, Held, Reservation
 from .keys import EVENT, ITEM, OP, Key, KeyList, Keys, as_keys, key_of, keys
 from .memory import View, Views
 from .namespace import Namespace
+from .pool import Pool
 from .store import Queue, Store
 from .twin import Event
 
@@ -43,7 +44,7 @@ __all__ = [
     "CorruptError", "DeniedError", "Error", "Event", "ExistsError", "FencedError",
     "ForkedError", "Found", "Held", "HeldError", "InternalError", "InvalidError", "Key",
     "KeyList", "Keys", "MissError", "Namespace", "NoMemoryError", "NotSupportedError",
-    "PeerError", "Queue", "QuotaError", "RangeError", "Reservation", "Store", "TimedOutError",
-    "View", "Views", "as_keys", "key_of", "keys", "lowlevel",
+    "PeerError", "Pool", "Queue", "QuotaError", "RangeError", "Reservation", "Store",
+    "TimedOutError", "View", "Views", "as_keys", "key_of", "keys", "lowlevel",
 ]
 # fmt: on

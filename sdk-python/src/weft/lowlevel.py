@@ -184,6 +184,16 @@ def region_adopt(store, address, size, device):
     r""" device: -1, the host. 0, 0, -1 is all of this process: offsets are addresses, and ops must give a size."""
     return _lowlevel.region_adopt(store, address, size, device)
 
+def pool_open(store, layout, bases, device):
+    r"""
+    An engine's paged KV memory as a region: ops name a block by its page, in layers. layout: pages=,bytes= (of a head and
+    token in one tensor),tensors=1|2 (a layer: keys and values apart),heads=,tokens= (of a page), page_stride=, head_stride=,
+    token_stride= (bytes; else pages, heads, tokens lie in a row); bytes and page_stride may be one a layer, 4096/8192. bases:
+    an address for each layer and tensor. A stored part has its layers in order, each head by head: its keys, its values,
+    token by token. With heads and tokens 1 a page is bytes that nobody looks into. device: -1, the host.
+    """
+    return _lowlevel.pool_open(store, layout, bases, device)
+
 def region_drop(store, region):
     return _lowlevel.region_drop(store, region)
 

@@ -21,9 +21,11 @@ from .errors import BusyError, Error, failure
 from .keys import EVENT
 from .namespace import Namespace
 from .options import Option, render
+from .pool import Pool
 from .scope import Closed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
 
     import numpy.typing as npt
@@ -39,6 +41,7 @@ class Opened:
         self.handle = lowlevel.open(options)
         self.memory = lowlevel.region_adopt(self.handle, *_ALL)[1]
         self.spaces: set[int] = set()
+        self.pools: set[int] = set()
 
     def close(self) -> None:
         """Closes namespaces and store. Errors: BusyError, and then it is still open."""
@@ -46,6 +49,9 @@ class Opened:
             space = next(iter(self.spaces))
             lowlevel.namespace_close(self.handle, space)
             self.spaces.discard(space)
+        while self.pools:
+            lowlevel.region_drop(self.handle, next(iter(self.pools)))
+            self.pools.pop()
         if self.memory:
             lowlevel.region_drop(self.handle, self.memory)
             self.memory = 0
@@ -115,6 +121,16 @@ class Store(Closed):
     def queue(self, options: str | None = None, /, **more: Option) -> Queue:
         """A queue of one's own, for ops as numpy arrays of weft.OP."""
         return Queue(self, render(options, more))
+
+    def pool(self, layout: str | None = None, /, *, bases: Iterable[int], **more: Option) -> Pool:
+        """Paged KV memory of an engine as a region for ops: pages=, bytes= (of a head and token in
+        one tensor), tensors=1 or 2 (keys and values apart), heads=, tokens= (of a page),
+        page_stride=, head_stride=, token_stride= (bytes); weft_pool_open in weft.h has it all.
+
+        bases: an address for each layer and tensor. Errors: InvalidError, naming what is wrong."""
+        if self._opened is None:
+            raise failure(lowlevel.WEFT_ECLOSED, "the store is closed")
+        return Pool(self._opened, render(layout, more), bases)
 
     @property
     def all_memory(self) -> int:

@@ -14,7 +14,7 @@ use crate::error::{check, plain, story, text, Error, Result};
 use crate::keys::c_text;
 use crate::queue::{Queue, RawQueue};
 use crate::reactor::Reactor;
-use crate::Namespace;
+use crate::{Namespace, Pool};
 
 /// The ABI's store, and what all calls on it share.
 pub(crate) struct Opened {
@@ -185,6 +185,20 @@ impl Store {
     pub fn queue(&self, options: &str) -> Result<Queue> {
         let queue = RawQueue::open(self.opened.handle, Some(options))?;
         Ok(Queue::new(queue, self.opened.clone()))
+    }
+
+    /// Describes an engine's paged KV memory as `weft_pool_open` of weft.h says: `pages=`, `bytes=`
+    /// (of a head and token in one tensor), `tensors=` 1 or 2, `heads=`, `tokens=`, strides in
+    /// bytes. `bases`: an address for each layer and tensor.
+    ///
+    /// # Errors
+    /// `Invalid`, naming what is wrong.
+    ///
+    /// # Safety
+    /// All the memory that this describes must stay, and be nobody else's to write, while ops name
+    /// the pool.
+    pub unsafe fn pool(&self, layout: &str, bases: &[u64]) -> Result<Pool> {
+        Pool::open(&self.opened, layout, bases)
     }
 
     /// Asks in words ("about", "stats", "namespaces", ...), answers in JSON.

@@ -143,9 +143,9 @@ pub struct weft_op {
     #[doc = " The key (of a digest: the big-endian integers of its last 16 bytes), or a list's number of items and host region."]
     pub key_hi: u64,
     pub key_lo: u64,
-    #[doc = " Where in `region`: a byte."]
+    #[doc = " Where in `region`: a byte, or in a pool the page's first token: page x tokens of a page."]
     pub offset: u64,
-    #[doc = " How much of the part in bytes; 0: all from `start`, the first byte."]
+    #[doc = " How much of the part: bytes, or layers of a pool; 0: all from `start`, the first byte or layer."]
     pub size: u32,
     pub start: u32,
     pub space: u32,
@@ -336,7 +336,7 @@ pub struct weft_item {
     pub key_lo: u64,
     #[doc = " As weft_op's for one block; out, of VIEW, RESERVE and weft_view: the address."]
     pub offset: u64,
-    #[doc = " Bytes, 0: the op's; out: bytes of the whole part, or with WEFT_EMISS the reason."]
+    #[doc = " Bytes, 0: the op's (so for pools); out: bytes of the whole part, or with WEFT_EMISS the reason."]
     pub size: u32,
     #[doc = " Out: WEFT_IN_*, 0, or a negated code."]
     pub status: i32,
@@ -710,6 +710,22 @@ extern "C" {
         store: *mut weft_store,
         address: u64,
         size: u64,
+        device: i32,
+        region_out: *mut u32,
+        error: *mut weft_error,
+    ) -> i32;
+}
+extern "C" {
+    #[doc = " An engine's paged KV memory as a region: ops name a block by its page, in layers. layout: pages=,bytes= (of a head and"]
+    #[doc = "  token in one tensor),tensors=1|2 (a layer: keys and values apart),heads=,tokens= (of a page), page_stride=, head_stride=,"]
+    #[doc = "  token_stride= (bytes; else pages, heads, tokens lie in a row); bytes and page_stride may be one a layer, 4096/8192. bases:"]
+    #[doc = "  an address for each layer and tensor. A stored part has its layers in order, each head by head: its keys, its values,"]
+    #[doc = "  token by token. With heads and tokens 1 a page is bytes that nobody looks into. device: -1, the host."]
+    pub fn weft_pool_open(
+        store: *mut weft_store,
+        layout: *const ::std::os::raw::c_char,
+        bases: *const u64,
+        count: u32,
         device: i32,
         region_out: *mut u32,
         error: *mut weft_error,

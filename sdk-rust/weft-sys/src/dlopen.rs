@@ -111,6 +111,8 @@ functions! {
         u32, address_out: *mut u64, error: *mut weft_error) -> i32;
     weft_region_adopt(store: *mut weft_store, address: u64, size: u64, device: i32, region_out:
         *mut u32, error: *mut weft_error) -> i32;
+    weft_pool_open(store: *mut weft_store, layout: *const c_char, bases: *const u64, count: u32,
+        device: i32, region_out: *mut u32, error: *mut weft_error) -> i32;
     weft_region_drop(store: *mut weft_store, region: u32) -> i32;
     weft_queue_open(store: *mut weft_store, options: *const c_char, out: *mut *mut weft_queue,
         error: *mut weft_error) -> i32;

@@ -102,6 +102,17 @@ func regionAdopt(r request) string {
 	return coded(code, failure, fmt.Sprintf(" region=%d", *region))
 }
 
+func poolOpen(r request) string {
+	region, failure, bases := new(uint32), newFailure(), []uint64{}
+	for _, word := range r.list("bases") {
+		base, _ := strconv.ParseUint(word, 10, 64)
+		bases = append(bases, base)
+	}
+	code := lowlevel.Pool_open(r.number("store"), r.text("layout"), bases,
+		int32(r.number("device")), region, failure)
+	return coded(code, failure, fmt.Sprintf(" region=%d", *region))
+}
+
 func regionDrop(r request) string {
 	return coded(lowlevel.Region_drop(r.number("store"), r.number32("region")), nil, "")
 }

@@ -119,7 +119,8 @@ func inChild(verb string, r request) string {
 var verbs = map[string]func(request) string{
 	"open": open, "close": closeStore, "query": query, "namespace_open": namespaceOpen,
 	"namespace_close": namespaceClose, "region_map": regionMap, "region_adopt": regionAdopt,
-	"region_drop": regionDrop, "queue_open": queueOpen, "queue_close": queueClose,
+	"pool_open": poolOpen, "region_drop": regionDrop,
+	"queue_open": queueOpen, "queue_close": queueClose,
 	"queue_fd": queueFd, "submit": submit, "reap": reap, "match": match, "view": view,
 	"release": release, "keys": keys, "key_of": keyOf, "about": about, "memory": memory,
 	"paint": paint, "fill": fill, "crc": crc, "items": items, "items_back": itemsBack,

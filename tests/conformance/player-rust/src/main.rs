@@ -293,6 +293,7 @@ impl Player {
             "query" => Ok(query(r)),
             "region_map" => Ok(region_map(r)),
             "region_adopt" => Ok(region_adopt(r)),
+            "pool_open" => Ok(pool_open(r)),
             "region_drop" => Ok(region_drop(r)),
             "keys" => keys(r),
             "key_of" => Ok(key_of(r)),
@@ -384,6 +385,23 @@ fn region_adopt(r: &Request) -> String {
     let (at, size) = (r.number("address"), r.number("size"));
     let code =
         unsafe { sys::weft_region_adopt(store, at, size, device, &raw mut region, &raw mut why) };
+    with_words(code, &format!(" region={region}"), &why)
+}
+
+fn pool_open(r: &Request) -> String {
+    let (mut region, mut why, bases) = (0, error(), r.numbers("bases"));
+    let layout = r.text("layout").map(c_text);
+    let code = unsafe {
+        sys::weft_pool_open(
+            r.number("store") as *mut _,
+            pointer(layout.as_ref()),
+            bases.as_ptr(),
+            bases.len() as u32,
+            r.number("device") as i32,
+            &raw mut region,
+            &raw mut why,
+        )
+    };
     with_words(code, &format!(" region={region}"), &why)
 }
 
