@@ -1,7 +1,8 @@
 /*
  * programs: what five kinds of users write against weft.h, each as short as it can be, and a main
- * that runs them one after the other and checks what they return: an engine's scheduler, a cache
- * plug-in that loads by name, a gateway, a runtime that reads while another writes, and a notebook.
+ * that runs them one after the other and checks what they return: an engine's scheduler and its
+ * worker, a cache plug-in that loads by name, a gateway, a runtime that reads while another writes,
+ * and a notebook.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -47,6 +48,21 @@ static int32_t scheduler(weft_store* store, weft_queue* queue, uint32_t space, u
     const weft_event event = run(queue, &op);
     *pin = event.handle; /* released when all ranks have reported */
     return event.status < 0 ? event.status : (int32_t)event.value;
+}
+
+/* 1b. A worker takes all layers of its pages in one op: the items say key and page. */
+static int32_t move_pages(weft_queue* queue, uint16_t kind, uint32_t space, uint32_t pool,
+                          uint32_t all, const weft_item* items, uint32_t count) {
+    weft_op op = {0};
+    op.kind = kind; /* WEFT_OP_SAVE or WEFT_OP_LOAD */
+    op.flags = WEFT_LIST | WEFT_CHAIN;
+    op.space = space;
+    op.region = pool;
+    op.key_hi = count;
+    op.key_lo = all;
+    op.offset = address(items);
+    const weft_event event = run(queue, &op);
+    return event.status < 0 && event.status != -WEFT_EMISS ? event.status : (int32_t)event.value;
 }
 
 /* 2. A plug-in loads values by name into buffers of its own, all in one op; its event is a
@@ -281,6 +297,40 @@ static void try_follow(weft_store* store, weft_queue* queue) {
     EXPECT(weft_namespace_close(store, space.space) >= 0);
 }
 
+/* An engine's pages, keys and values apart in each layer, of tokens with two heads each. */
+static void try_pages(weft_store* store, weft_queue* queue, uint32_t all) {
+    enum { kPages = 8, kTokens = 4, kHeads = 2, kBytes = 16, kPage = kTokens * kHeads * kBytes };
+    static uint8_t kv[kLayers][2][kPages][kPage];
+    const weft_namespace space =
+        open_namespace(store, "programs/pages", "part_bytes=2048,block_tokens=4,layers=8");
+    uint64_t bases[kLayers][2];
+    for (int i = 0; i < kLayers; i++) {
+        for (int j = 0; j < 2; j++) {
+            bases[i][j] = address(kv[i][j]);
+            memset(kv[i][j], 1 + i * 2 + j, sizeof kv[i][j] / 2);
+        }
+    }
+    uint32_t pool = 0;
+    const char* layout =
+        "pages=8,tensors=2,heads=2,tokens=4,bytes=16,token_stride=32,head_stride=16";
+    EXPECT(weft_pool_open(store, layout, bases[0], 2 * kLayers, -1, &pool, NULL) >= 0);
+    weft_item items[3] = {{.key_lo = 1, .offset = 2 * kTokens}, {.key_lo = 2}, {.key_lo = 3}};
+    items[1].offset = 0;
+    EXPECT(move_pages(queue, WEFT_OP_SAVE, space.space, pool, all, items, 2) == 2);
+    items[0].offset = 7 * kTokens;
+    items[1].offset = 5 * kTokens;
+    EXPECT(move_pages(queue, WEFT_OP_LOAD, space.space, pool, all, items, 3) == 2);
+    for (int i = 0; i < kLayers; i++) {
+        for (int j = 0; j < 2; j++) {
+            EXPECT(memcmp(kv[i][j][7], kv[i][j][2], kPage) == 0);
+            EXPECT(memcmp(kv[i][j][5], kv[i][j][0], kPage) == 0);
+            EXPECT(kv[i][j][6][0] == 0);
+        }
+    }
+    EXPECT(weft_region_drop(store, pool) >= 0);
+    EXPECT(weft_namespace_close(store, space.space) >= 0);
+}
+
 int main(void) {
     weft_error error = {.struct_size = sizeof error};
     weft_store* store = NULL;
@@ -291,11 +341,14 @@ int main(void) {
     EXPECT(weft_region_adopt(store, 0, 0, -1, &all, NULL) >= 0);
     weft_queue* queue = open_queue(store);
     try_prompt(store, queue, all);
+    try_pages(store, queue, all);
     try_names(store, queue, all);
     try_follow(store, queue);
     EXPECT(weft_queue_close(queue) == 0);
     EXPECT(weft_region_drop(store, all) >= 0);
     EXPECT(weft_close(store) >= 0);
-    puts("programs: scheduler, plug-in, gateway, runtime and notebook: all as they should be");
+    puts(
+        "programs: scheduler, worker, plug-in, gateway, runtime and notebook: all as they should "
+        "be");
     return 0;
 }

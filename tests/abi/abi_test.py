@@ -122,6 +122,16 @@ class Header(unittest.TestCase):
                 set(numbers) & groups[group], f"{group}: a number that capi/ABI.md keeps free"
             )
 
+    def test_the_conformance_list_plays_every_kind_and_flag(self) -> None:
+        played = (header.TOP / "tests" / "conformance" / "scenarios.txt").read_text()
+        for name, literal in header.literals(self.text).items():
+            kind = name.startswith("WEFT_OP_")
+            word = name.removeprefix("WEFT_OP_" if kind else "WEFT_")
+            if kind:
+                self.assertRegex(played, rf"(?m)^ +(again |fork )?{word.lower()} ", name)
+            elif literal.startswith("0x") and word != "LIST":  # whatever has keys= is a list
+                self.assertRegex(played, rf"flags=[A-Z_|]*\b{word}\b", name)
+
     def test_its_functions_are_those_of_the_map(self) -> None:
         mapped = re.findall(
             r"^    (weft_\w+);$", (header.TOP / "capi" / "weft.map").read_text(), re.MULTILINE

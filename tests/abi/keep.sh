@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Keeps what later libraries are compared with, from the library of $WEFT_BUILD (build/release where it is unset):
 #   tests/abi/keep.sh            records baseline.abi anew: only before the first release, or after a reviewed growth
-#   tests/abi/keep.sh 1.0.0      at a release: keeps its dump and its compiled C test in releases/1.0.0 for good
+#   tests/abi/keep.sh 1.0.0      at a release: keeps its header, its dump and its compiled C test in releases/1.0.0 for good
 # Commit what it writes, and write into capi/ABI.md what changed.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -24,5 +24,6 @@ kept=releases/$1
 [ ! -e "$kept" ] || { echo "keep: $kept is there already, and a release does not change" >&2; exit 1; }
 mkdir -p "$kept"
 dump "$kept/weft.abi"
+cp ../../capi/weft.h "$kept/weft.h"
 clang-19 -std=c11 -O2 -I../../capi release.c -L"$build" -Wl,--no-as-needed -l:libweft.so.1 -o "$kept/release"
 echo "keep: wrote tests/abi/$kept"

@@ -148,6 +148,32 @@ static void look(session* s) {
     CHECK(event.status == 0 && event.value == 0 && event.detail != 0);
 }
 
+/* A page of a pool becomes a block, and comes back in another page. */
+static void pool(session* s) {
+    static uint8_t pages[2][4][kPartBytes / 2]; /* layer, page */
+    uint64_t bases[2] = {(uint64_t)(uintptr_t)pages[0], (uint64_t)(uintptr_t)pages[1]};
+    weft_error error = {.struct_size = sizeof error};
+    weft_op save = block_op(s, WEFT_OP_SAVE, 0), load = block_op(s, WEFT_OP_LOAD, 0);
+    weft_event event;
+    uint32_t region = 0;
+    memset(pages[0][1], 1, kPartBytes / 2);
+    memset(pages[1][1], 2, kPartBytes / 2);
+    succeeded(weft_pool_open(s->store, "pages=4,bytes=2048", bases, 2, -1, &region, &error), &error,
+              "weft_pool_open");
+    save.region = load.region = region;
+    save.key_lo = load.key_lo = 77;
+    save.offset = 1;
+    load.offset = 3;
+    event = carry_out(s, save);
+    CHECK(event.status == 0 && event.value == kPartBytes && event.detail == 1);
+    event = carry_out(s, load);
+    CHECK(event.status == 0 && event.value == kPartBytes);
+    CHECK(memcmp(pages[0][3], pages[0][1], kPartBytes / 2) == 0);
+    CHECK(memcmp(pages[1][3], pages[1][1], kPartBytes / 2) == 0);
+    CHECK(pages[0][2][0] == 0 && pages[1][2][0] == 0);
+    CHECK(weft_region_drop(s->store, region) == 0);
+}
+
 /* A fence hides all that was saved below it, and the opening that is below it is told so. */
 static void fence(session* s) {
     weft_op advance = block_op(s, WEFT_OP_ADVANCE, 0);
@@ -204,6 +230,7 @@ int main(int argc, char** argv) {
     keys(&s);
     save_and_load(&s);
     look(&s);
+    pool(&s);
     fence(&s);
     ask_and_close(&s);
     printf("release: %u checks against weft %s, ABI %u\n", checks, weft_version(), weft_abi());
