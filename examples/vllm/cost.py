@@ -57,8 +57,8 @@ def _prefix(
     _first_token(woven, [*prefix, *_fresh(chance, 16)])  # computes and saves it
     woven.ask("forget")
     woven.ask("watch")
-    woven.ask("times")
-    pairs, counters = [], {}
+    before = woven.ask("times")["counters"]
+    pairs = []
     for _ in range(rounds):
         prompt = prefix + _fresh(chance, 16)
         without, none = _first_token(plain, prompt)
@@ -77,12 +77,9 @@ def _prefix(
         target="less than vLLM alone",
         met=having < without,
     )
-    loads = max(1, counters["vllm:weft_loads"])
-    figures.add(
-        "  of it: from a load's start to its end",
-        1000 * counters["vllm:weft_load_seconds"] / loads,
-        "ms",
-    )
+    loads = max(1, counters["vllm:weft_loads"] - before["vllm:weft_loads"])
+    seconds = counters["vllm:weft_load_seconds"] - before["vllm:weft_load_seconds"]
+    figures.add("  of it: from a load's start to its end", 1000 * seconds / loads, "ms")
     _hooks(spent["hooks"], rounds, "a request that loads", figures)
 
 
@@ -102,15 +99,16 @@ def _nothing_reused(
     processor: list[float] = []
     total = 0
     woven.ask("times")
-    for at in range(2 * rounds):
-        prompts = [_fresh(chance, 1500) for _ in range(4)]
-        total = sum(map(len, prompts)) + 4 * 32
+    count = 6 * rounds
+    for at in range(count):
+        prompts = [_fresh(chance, 1000) for _ in range(2)]
+        total = sum(map(len, prompts)) + 2 * 16
         order = (plain, woven) if at % 2 else (woven, plain)
         took: dict[str, float] = {}
         worked: dict[str, float] = {}
         for engine in order:
             answer: dict[str, Any] = engine.ask(
-                "generate", prompts=prompts, tokens=32, together=True
+                "generate", prompts=prompts, tokens=16, together=True
             )
             took[engine.name] = answer["seconds"]
             worked[engine.name] = answer["processor"]
@@ -137,4 +135,4 @@ def _nothing_reused(
     figures.add("  more processor time, median of pairs", more, "%")
     of_all = sum(spent.values()) / sum(pair[1] for pair in seconds)
     figures.add("  spent in the connector's hooks", 100 * of_all, "%")
-    _hooks(spent, 2 * rounds * 4, "a request that saves", figures)
+    _hooks(spent, 2 * count, "a request that saves", figures)

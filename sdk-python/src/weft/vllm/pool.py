@@ -1,14 +1,16 @@
-"""The worker's KV memory as Weft's ops see it: pages of layers, at addresses of their own.
+"""The worker's KV memory as Weft's ops see it: a pool of the library for each KV group.
 
-A page of a layer is one run of bytes (or two, where keys and values lie apart); its address is
-base + block id * stride. Saves and loads are list ops, one for each run, on the region that is all
-of this process. Invariants: the items of an op live until its event has been reaped, and so must
-the pages; a transfer is finished when all its ops are. Threads: one.
+A page is what a block id names: of each layer one run of bytes, or two where keys and values lie
+apart. The library is told once where they are; ops then name blocks by their ids, all layers in one
+op (of a load that layers wait for one by one: an op a layer). What is in a page is the attention
+backend's own, so pages have one head and one token, and are copied as they are.
 
-This is the one module that knows how bytes get in and out; a pool of the library replaces it."""
+Invariants: the items of an op live until its event has been reaped, and so must the pages; a
+transfer is finished when all its ops are. Threads: one."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections import deque
@@ -20,7 +22,7 @@ import numpy as np
 from .. import lowlevel as low
 from ..errors import AgainError, Error
 from ..keys import EVENT, OP, Keys
-from .groups import Shape, UnsupportedError
+from .groups import Group, Shape, UnsupportedError
 from .meta import Blocks, Transfer
 
 if TYPE_CHECKING:
@@ -32,13 +34,10 @@ _DEPTH = 4096  # ops taken and not yet reaped; more wait in _late
 TIMEOUT_MS = 20_000  # of a load or a save
 
 
-class Run(NamedTuple):
-    """Bytes of a layer's page: in vLLM's memory at base + block * stride, in the part at
-    start."""
+class Pages(NamedTuple):
+    """Where a layer's pages are: an address for each tensor, bytes between pages, bytes of one."""
 
-    layer: str
-    start: int
-    base: int
+    bases: tuple[int, ...]
     stride: int
     size: int
 
@@ -63,7 +62,7 @@ class Work:
         return self.done == [len(one.items) for one in self.transfer.blocks]
 
     def undone(self) -> set[int]:
-        """The ids of the blocks that are not done, in order of the first such one on."""
+        """The ids of the blocks from the first on that is not done."""
         return {
             int(at)
             for blocks, done in zip(self.transfer.blocks, self.done, strict=True)
@@ -74,74 +73,85 @@ class Work:
 class _Op(NamedTuple):
     work: Work
     at: int  # which of the transfer's block lists
-    layer: str
+    layer: str  # "": all of them
     items: Keys
 
 
-def runs_of(name: str, tensor: torch.Tensor, blocks: int, page: int, start: int) -> list[Run]:
-    """Where a layer's pages lie. Errors: UnsupportedError, naming shape and strides."""
+def pages_of(name: str, tensor: torch.Tensor, blocks: int, page: int) -> Pages:
+    """Where a layer's pages are. Errors: UnsupportedError, naming shape and strides."""
     shape, strides = tuple(tensor.shape), tuple(tensor.stride())
     wide = tensor.element_size()
     words = f"layer {name}: a KV cache of shape {shape}, strides {strides} and {blocks} blocks"
     if tensor.device.type != "cpu":
         raise UnsupportedError(f"{words} on {tensor.device}: this build copies host memory only")
-    base = tensor.data_ptr()
-    halves = 1
+    bases = [tensor.data_ptr()]
     if shape[0] % blocks:
         if len(shape) < 2 or shape[0] != 2 or shape[1] % blocks:
             raise UnsupportedError(words)
-        halves, shape, strides = 2, shape[1:], strides[1:]
+        bases.append(bases[0] + strides[0] * wide)
+        tensor, shape, strides = tensor[0], shape[1:], strides[1:]
     per_block = shape[0] // blocks  # of the kernel's blocks, where they are smaller
-    one = tensor[0] if halves == 1 else tensor[0, 0]
-    size = one.numel() * wide * per_block
-    if not one.is_contiguous() or (per_block > 1 and strides[0] * wide * per_block != size):
+    size = tensor[0].numel() * wide * per_block
+    stride = strides[0] * wide * per_block
+    if not tensor[0].is_contiguous() or (per_block > 1 and stride != size):
         raise UnsupportedError(words)
-    if size * halves != page:
-        raise UnsupportedError(f"{words}: {size * halves} bytes a block, where vLLM says {page}")
-    apart = tensor.stride(0) * wide
-    return [
-        Run(name, start + half * size, base + half * apart, strides[0] * wide * per_block, size)
-        for half in range(halves)
-    ]
+    if size * len(bases) != page:
+        raise UnsupportedError(f"{words}: {size * len(bases)} bytes a block, not vLLM's {page}")
+    return Pages(tuple(bases), stride, size)
+
+
+def describe(group: Group, tensors: Mapping[str, Any], blocks: int) -> tuple[str, Any]:
+    """weft_pool_open's words and addresses for a group. Errors: UnsupportedError."""
+    layers = []
+    for layer, page in zip(group.layers, group.pages, strict=True):
+        if layer not in tensors:
+            raise UnsupportedError(f"layer {layer} of group {group.index} has no KV cache")
+        layers.append(pages_of(layer, tensors[layer], blocks, page))
+    counts = {len(layer.bases) for layer in layers}
+    if len(counts) > 1:
+        raise UnsupportedError(f"group {group.index}: layers of one and of two tensors")
+    sizes = "/".join(str(layer.size) for layer in layers)
+    strides = "/".join(str(layer.stride) for layer in layers)
+    words = f"pages={blocks},bytes={sizes},page_stride={strides},tensors={counts.pop()}"
+    return words, np.array([base for layer in layers for base in layer.bases], np.uint64)
 
 
 class Pool:
     """The pages of one rank."""
 
     def __init__(self, shape: Shape, tensors: Mapping[str, Any], blocks: int, part: int) -> None:
-        self._part = part
-        self.block_bytes: list[int] = []
-        self._runs: list[list[Run]] = []
-        for group in shape.groups:
-            start, runs = 0, []
-            for layer, page in zip(group.layers, group.pages, strict=True):
-                if layer not in tensors:
-                    raise UnsupportedError(f"layer {layer} of group {group.index} has no KV cache")
-                runs += runs_of(layer, tensors[layer], blocks, page, start)
-                start += page
-            self._runs.append(runs)
-            self.block_bytes.append(sum(run.size for run in runs))
+        self._part, self._groups = part, shape.groups
+        self.block_bytes = [group.part_bytes for group in shape.groups]
+        self._described = [describe(group, tensors, blocks) for group in shape.groups]
         self._tensors = dict(tensors)  # the addresses are theirs
+        self._store = 0
+        self._regions: list[int] = []
         self._queue: Any = None
         self._events = np.zeros(256, EVENT)
         self._ops: dict[int, _Op] = {}
         self._late: deque[Any] = deque()
         self._tag = 0
 
-    @property
-    def busy(self) -> int:
-        """Ops that have not ended."""
-        return len(self._ops)
+    def _open(self, opened: Opened) -> None:
+        """With the first transfer: pools and queue of the store, which stays the same."""
+        self._store = opened.store.handle
+        for words, bases in self._described[len(self._regions) :]:
+            self._regions.append(low.pool_open(self._store, words, bases, -1)[1])
+        self._queue = opened.store.queue(depth=_DEPTH)
 
-    def begin(self, opened: Opened, transfer: Transfer, saving: bool) -> Work:
-        """Starts to save or load blocks. Errors: Error where the store takes none."""
+    def begin(
+        self, opened: Opened, transfer: Transfer, saving: bool, *, by_layer: bool = False
+    ) -> Work:
+        """Starts to save or load blocks. by_layer: each layer ends for itself. Errors: Error where
+        the store takes none."""
         if self._queue is None:
-            self._queue = opened.store.queue(depth=_DEPTH)
-        now = time.monotonic()
+            self._open(opened)
         done = [len(blocks.items) for blocks in transfer.blocks]
-        work = Work(transfer, saving, 0, done, now, [])
-        for at in range(len(transfer.blocks)):
-            self._list(opened, work, at, 0, chain=True)
+        work = Work(transfer, saving, 0, done, time.monotonic(), [])
+        for at, blocks in enumerate(transfer.blocks):
+            layers = self._groups[blocks.group].layers if by_layer else ("",)
+            for place, layer in enumerate(layers):
+                self._list(opened, work, at, place, layer)
         self._submit()
         return work
 
@@ -153,41 +163,36 @@ class Pool:
         work.done = [len(blocks.items) for blocks in work.transfer.blocks]
         for at, first in enumerate(undone):
             if first < work.done[at]:
-                self._list(opened, work, at, first, chain=False)
+                self._list(opened, work, at, 0, "", first)
         self._submit()
 
-    def _list(self, opened: Opened, work: Work, at: int, first: int, *, chain: bool) -> None:
+    def _list(
+        self, opened: Opened, work: Work, at: int, start: int, layer: str, first: int = 0
+    ) -> None:
+        """One op on a block list from `first` on; of a layer alone where it is named."""
         blocks: Blocks = work.transfer.blocks[at]
-        flags = low.WEFT_LIST | (low.WEFT_CHAIN if chain else 0)
-        if blocks.parent and chain:
-            flags |= low.WEFT_PARENT
-        ids = blocks.items["offset"][first:]
-        runs = self._runs[blocks.group]
-        ops = np.zeros(len(runs), OP)
-        for place, run in enumerate(runs):
-            items = blocks.items[first:].copy()
-            items["offset"] = np.uint64(run.base) + ids * np.uint64(run.stride)
-            items["size"] = run.size
-            self._tag += 1
-            ops[place] = (
-                *(self._tag, len(items), opened.store.all_memory, low.address(items, False)[0]),
-                *(0, run.start, opened.spaces[blocks.group].space, opened.store.all_memory),
-                *(TIMEOUT_MS, 0, flags, low.WEFT_OP_SAVE if work.saving else low.WEFT_OP_LOAD),
-                self._part,
-            )
-            self._ops[self._tag] = _Op(work, at, run.layer, items)
-            work.tags.append(self._tag)
-        work.left += len(runs)
-        self._late.append(ops)
+        items = np.ascontiguousarray(blocks.items[first:])
+        flags = low.WEFT_LIST
+        if not work.retried:
+            flags |= low.WEFT_CHAIN | (low.WEFT_PARENT if blocks.parent else 0)
+        self._tag += 1
+        op = np.zeros(1, OP)
+        op[0] = (
+            *(self._tag, len(items), opened.store.all_memory, low.address(items, False)[0]),
+            *(1 if layer else 0, start, opened.spaces[blocks.group].space),
+            *(self._regions[blocks.group], TIMEOUT_MS, 0, flags),
+            *(low.WEFT_OP_SAVE if work.saving else low.WEFT_OP_LOAD, self._part),
+        )
+        self._ops[self._tag] = _Op(work, at, layer, items)
+        work.tags.append(self._tag)
+        work.left += 1
+        self._late.append(op)
 
     def _submit(self) -> None:
         while self._late:
             try:
-                taken = self._queue.submit(self._late[0])
+                self._queue.submit(self._late[0])
             except AgainError:
-                return
-            if taken < len(self._late[0]):
-                self._late[0] = self._late[0][taken:]
                 return
             self._late.popleft()
 
@@ -216,23 +221,15 @@ class Pool:
 
     def layer_pending(self, layer: str, works: list[Work]) -> bool:
         """Whether some of these still lack bytes of `layer`."""
-        return any(
-            self._ops[tag].layer == layer
-            for work in works
-            if work.left
-            for tag in work.tags
-            if tag in self._ops
-        )
+        tags = [tag for work in works if work.left for tag in work.tags if tag in self._ops]
+        return any(self._ops[tag].layer == layer for tag in tags)
 
     def cancel(self, work: Work) -> None:
         """Asks to end a transfer soon; it still ends by reap."""
         ops = np.zeros(len(work.tags), OP)
         ops["kind"], ops["offset"] = low.WEFT_OP_CANCEL, work.tags
-        ops["tag"] = 0
-        try:
+        with contextlib.suppress(Error):
             self._queue.submit(ops)
-        except Error:
-            return
 
     def close(self) -> None:
         """Ends what is under way; from then on nothing touches the pages."""
@@ -240,3 +237,6 @@ class Pool:
             self._queue.close()
             self._queue = None
         self._ops.clear()
+        while self._regions:
+            with contextlib.suppress(Error):
+                low.region_drop(self._store, self._regions.pop())

@@ -151,7 +151,7 @@ class WorkerHalf:
         if self._pool is None or opened is None or opened.target != step.target:
             return None
         try:
-            return self._pool.begin(opened, transfer, saving)
+            return self._pool.begin(opened, transfer, saving, by_layer=step.sync and not saving)
         except Error as error:
             self._link.failed(error)
             return None
