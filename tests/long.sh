@@ -29,7 +29,7 @@ run() { # NAME COMMAND...
     echo "$name: $(tail -n 1 "$logs/long-$name.log")  ($((SECONDS - since)) s)"
 }
 
-tests/run.sh || exit 1
+tests/run.sh --engines || exit 1
 export PATH=$PWD/build/venv/bin:$PATH
 run lint tests/tidy/lint.sh
 run aarch64 tests/tidy/aarch64.sh

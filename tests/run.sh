@@ -2,6 +2,7 @@
 # Installs what is needed, builds, and runs every suite:
 #   tests/run.sh             everything: about half an hour on two cores from a bare machine
 #   tests/run.sh --quick     for work: the release build only; no sanitizers, no quickstart, no benchmark
+#   tests/run.sh --engines   the connectors against real engines too: installs vLLM (some 6 GB), and takes a quarter of an hour more
 #   tests/run.sh NAME...     only the suites of these names (see the lines it prints)
 # One line of counts for each suite, the log of each that failed, and at last `N passed, N failed` over all of them alone in
 # its line; the status is 0 only where nothing failed. Logs stay in build/logs.
@@ -14,12 +15,14 @@ shopt -s extglob
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
 quick=no
+engines=no
 chosen=()
 for argument in "$@"; do
     case "$argument" in
         --quick) quick=yes ;;
-        -h | --help) sed -n '2,12s/^# \?//p' "${BASH_SOURCE[0]}"; exit 0 ;;
-        -*) echo "tests/run.sh: unknown argument '$argument'; there is --quick, and names of suites" >&2; exit 2 ;;
+        --engines) engines=yes ;;
+        -h | --help) sed -n '2,13s/^# \?//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+        -*) echo "tests/run.sh: unknown argument '$argument'; there are --quick, --engines, and names of suites" >&2; exit 2 ;;
         *) chosen+=("$argument") ;;
     esac
 done
@@ -135,7 +138,7 @@ once() {
 
 python_package() {
     build/venv/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps ./sdk-python &&
-        mypy --strict sdk-python/src/weft && pytest -q sdk-python/tests
+        mypy --strict --config-file sdk-python/pyproject.toml sdk-python/src/weft && pytest -q sdk-python/tests
 }
 
 export -f build make_venv in_ctest once python_package
@@ -163,6 +166,7 @@ suite gateway 900 tests/gateway/run.sh
 suite readme 600 tests/readme/run.sh
 suite packaging 900 tests/packaging/run.sh
 
+[ $engines = no ] && [[ " ${chosen[*]} " != *" engines "* ]] || suite engines 3600 tests/engines/run.sh
 # For hours, and by its name: tests/long.sh.
 [ ${#chosen[@]} = 0 ] || suite lint 1800 tests/tidy/lint.sh
 

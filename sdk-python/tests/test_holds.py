@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -33,6 +35,39 @@ def test_an_exception_or_a_forgotten_reservation_aborts(ns: weft.Namespace) -> N
         ns.reserve("k", 300)
     del forgotten
     assert ns.save("k", b"now") is True
+
+
+def test_a_list_that_is_opened_in_part_is_let_go_before_its_error_is_seen(
+    ns: weft.Namespace,
+) -> None:
+    keys = ["a", "b", "c"]
+    held = ns.reserve("b", 300)
+    try:
+        ns.reserve_list(keys, 300)
+    except weft.HeldError:
+        with ns.reserve("a", 300) as again:  # while the traceback still holds everything
+            again.array[:] = 1
+    assert ns.match(["a"]) == 1
+    held.abort()
+
+
+def test_a_namespace_with_an_open_reservation_is_busy(store: weft.Store) -> None:
+    space = store.namespace("tests/busy", part_bytes=0)
+    held = space.reserve("k", 300)
+    with pytest.raises(weft.BusyError):
+        space.close()
+    held.array[:] = 3
+    assert held.commit()
+    space.close()
+
+
+def test_whatever_is_left_at_exit_says_nothing() -> None:
+    code = (
+        "import sys, weft; s = weft.Store(memory='16MiB'); n = s.namespace('a/b', part_bytes=0);"
+        "r = n.reserve('k', 300); sys.modules['kept'] = [n, r]"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_commit_and_abort_twice_do_nothing(ns: weft.Namespace) -> None:

@@ -36,7 +36,7 @@ class Held(Released):
             lowlevel.release(self._store, handle.to_bytes(8, "little"))
 
     def __del__(self) -> None:
-        with contextlib.suppress(Error, AttributeError, ImportError):
+        with contextlib.suppress(Error, AttributeError, ImportError, TypeError):
             self.release()
 
 
@@ -98,6 +98,12 @@ class Reservation(Scope):
     def _let_go(self, handle: int) -> None:
         lowlevel.release(self._store, handle.to_bytes(8, "little"))
 
+    def drop(self) -> None:
+        """As abort, but nobody waits for the node; twice is once."""
+        handle = self._end()
+        if handle and self._namespace._store._opened is not None:
+            self._let_go(handle)
+
     @twin
     def final(self, size: int, *, timeout_ms: int = 0) -> Plan[None]:
         """Makes the bytes before `size` of each part final, for those who follow; more are to
@@ -156,6 +162,5 @@ class Reservation(Scope):
             await self.abort.aio()
 
     def __del__(self) -> None:
-        with contextlib.suppress(Error, AttributeError, ImportError):
-            if self._handle:
-                self._let_go(self._handle)
+        with contextlib.suppress(Error, AttributeError, ImportError, TypeError):
+            self.drop()

@@ -38,5 +38,5 @@ class Pool(Closed):
             opened.pools.discard(self.region)
 
     def __del__(self) -> None:
-        with contextlib.suppress(Error, AttributeError, ImportError):
+        with contextlib.suppress(Error, AttributeError, ImportError, TypeError):
             self.close()

@@ -60,7 +60,7 @@ class Opened:
             self.handle = 0
 
     def __del__(self) -> None:
-        with contextlib.suppress(Error, AttributeError, ImportError):
+        with contextlib.suppress(Error, AttributeError, ImportError, TypeError):
             self.close()
 
 
@@ -179,7 +179,7 @@ class Store(Closed):
         await asyncio.to_thread(self.close)
 
     def __del__(self) -> None:
-        with contextlib.suppress(Error, AttributeError, ImportError):
+        with contextlib.suppress(Error, AttributeError, ImportError, TypeError):
             self.close()
 
 
@@ -216,5 +216,5 @@ class Queue(Closed):
         self._store._queues.discard(self)
 
     def __del__(self) -> None:
-        with contextlib.suppress(Error, AttributeError, ImportError):
+        with contextlib.suppress(Error, AttributeError, ImportError, TypeError):
             self.close()

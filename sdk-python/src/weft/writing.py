@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from . import lowlevel as low
+from .errors import Error
 from .holds import Reservation
 from .keys import Key, KeyList, as_keys
 from .memory import Memory, View, as_bytes
@@ -133,7 +134,11 @@ class Writing(Ops):
         made = Reservation(
             self, handle, low.hold(View, self._store._opened, self._handle, 0, items, True)
         )
-        self._check(event, "reserve_list", low.WEFT_EEXISTS)
+        try:
+            self._check(event, "reserve_list", low.WEFT_EEXISTS)
+        except Error:
+            made.drop()  # now: the exception's traceback would hold it as long as it is looked at
+            raise
         return made
 
     @twin
