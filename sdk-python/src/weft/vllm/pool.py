@@ -22,6 +22,7 @@ import numpy as np
 from .. import lowlevel as low
 from ..errors import AgainError, Error
 from ..keys import EVENT, OP, Keys
+from ..pool import Pool as StorePool
 from .groups import Group, Shape, UnsupportedError
 from .meta import Blocks, Transfer
 
@@ -55,6 +56,7 @@ class Work:
     tags: list[int]
     error: int = 0
     retried: bool = False
+    canceled: bool = False
 
     @property
     def whole(self) -> bool:
@@ -100,8 +102,8 @@ def pages_of(name: str, tensor: torch.Tensor, blocks: int, page: int) -> Pages:
     return Pages(tuple(bases), stride, size)
 
 
-def describe(group: Group, tensors: Mapping[str, Any], blocks: int) -> tuple[str, Any]:
-    """weft_pool_open's words and addresses for a group. Errors: UnsupportedError."""
+def describe(group: Group, tensors: Mapping[str, Any], blocks: int) -> dict[str, Any]:
+    """Store.pool's arguments for a group. Errors: UnsupportedError."""
     layers = []
     for layer, page in zip(group.layers, group.pages, strict=True):
         if layer not in tensors:
@@ -110,10 +112,13 @@ def describe(group: Group, tensors: Mapping[str, Any], blocks: int) -> tuple[str
     counts = {len(layer.bases) for layer in layers}
     if len(counts) > 1:
         raise UnsupportedError(f"group {group.index}: layers of one and of two tensors")
-    sizes = "/".join(str(layer.size) for layer in layers)
-    strides = "/".join(str(layer.stride) for layer in layers)
-    words = f"pages={blocks},bytes={sizes},page_stride={strides},tensors={counts.pop()}"
-    return words, np.array([base for layer in layers for base in layer.bases], np.uint64)
+    return {
+        "pages": blocks,
+        "bytes": [layer.size for layer in layers],
+        "page_stride": [layer.stride for layer in layers],
+        "tensors": counts.pop(),
+        "bases": [base for layer in layers for base in layer.bases],
+    }
 
 
 class Pool:
@@ -124,8 +129,7 @@ class Pool:
         self.block_bytes = [group.part_bytes for group in shape.groups]
         self._described = [describe(group, tensors, blocks) for group in shape.groups]
         self._tensors = dict(tensors)  # the addresses are theirs
-        self._store = 0
-        self._regions: list[int] = []
+        self._pools: list[StorePool] = []
         self._queue: Any = None
         self._events = np.zeros(256, EVENT)
         self._ops: dict[int, _Op] = {}
@@ -134,9 +138,8 @@ class Pool:
 
     def _open(self, opened: Opened) -> None:
         """With the first transfer: pools and queue of the store, which stays the same."""
-        self._store = opened.store.handle
-        for words, bases in self._described[len(self._regions) :]:
-            self._regions.append(low.pool_open(self._store, words, bases, -1)[1])
+        for words in self._described[len(self._pools) :]:
+            self._pools.append(opened.store.pool(**words))
         self._queue = opened.store.queue(depth=_DEPTH)
 
     def begin(
@@ -180,7 +183,7 @@ class Pool:
         op[0] = (
             *(self._tag, len(items), opened.store.all_memory, low.address(items, False)[0]),
             *(1 if layer else 0, start, opened.spaces[blocks.group].space),
-            *(self._regions[blocks.group], TIMEOUT_MS, 0, flags),
+            *(self._pools[blocks.group].region, TIMEOUT_MS, 0, flags),
             *(low.WEFT_OP_SAVE if work.saving else low.WEFT_OP_LOAD, self._part),
         )
         self._ops[self._tag] = _Op(work, at, layer, items)
@@ -226,6 +229,7 @@ class Pool:
 
     def cancel(self, work: Work) -> None:
         """Asks to end a transfer soon; it still ends by reap."""
+        work.canceled = True
         ops = np.zeros(len(work.tags), OP)
         ops["kind"], ops["offset"] = low.WEFT_OP_CANCEL, work.tags
         with contextlib.suppress(Error):
@@ -237,6 +241,6 @@ class Pool:
             self._queue.close()
             self._queue = None
         self._ops.clear()
-        while self._regions:
+        while self._pools:
             with contextlib.suppress(Error):
-                low.region_drop(self._store, self._regions.pop())
+                self._pools.pop().close()

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 ANSWER_MS = 5  # the first ask waits so long for the node's answer, which takes 0.1 ms
 MISS_S = 1.0  # a miss is asked again after so long, while the request still waits
+SILENT_S = 10.0  # and so long where the node did not answer: each question is a wait
+SILENT = "unanswered"
 
 
 class Tracked:
@@ -50,7 +52,7 @@ class Tracked:
         self.question: tuple[int, int] = (0, 0)
         self.task: Task[Hit] | None = None
         self.hit: Hit | None = None
-        self.asked = 0.0
+        self.asked = 0.0  # when the answer came
         self.claim: tuple[Claim, int] | None = None  # and the block where it ends
         self.loading = False
         self.failed = False
@@ -141,12 +143,12 @@ class SchedulerHalf:
         if not task.done:
             self.stats.add("waits", first)
             return None
-        tracked.task = None
+        tracked.task, tracked.asked = None, time.monotonic()
         if task.error is not None or task.result is None:
             self.stats.add("unanswered")
             if task.error is not None:
                 self._link.failed(task.error)
-            tracked.hit = Hit(start, start, "unanswered", [])
+            tracked.hit = Hit(start, start, SILENT, [])
         else:
             self._link.worked()
             tracked.hit = task.result
@@ -165,7 +167,7 @@ class SchedulerHalf:
         if end != asked_end or start < asked_start:
             return False
         if hit.end <= start:
-            return age < MISS_S
+            return age < (SILENT_S if hit.reason == SILENT else MISS_S)
         return age < self._settings.pin_s / 2
 
     def _ask(self, tracked: Tracked, start: int, end: int) -> None:
@@ -179,7 +181,7 @@ class SchedulerHalf:
         plan = alone(*what, pin_s, wait_s) if single else look_up(*what, pin_s)
         self.stats.add("lookups")
         self.stats.add("asked_blocks", end - start)
-        tracked.question, tracked.asked = (start, end), time.monotonic()
+        tracked.question = (start, end)
         tracked.task = self._polled.start(plan)
 
     def _poll(self, timeout_ms: int = 0) -> None:

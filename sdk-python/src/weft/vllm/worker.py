@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 IDLE_MS = 2  # an empty step sleeps so long for its loads, instead of spinning
 PATIENCE_S = 0.5  # a step waits so long for bytes that move; 1 GiB of host memory takes 0.2 s
+KEPT_S = 3.0  # saves keep the blocks of an ended request so long, then they are canceled
 
 
 class WorkerHalf:
@@ -125,6 +126,8 @@ class WorkerHalf:
         self._closing.update(step.closing)
         self._reap(IDLE_MS if step.idle and self._loading else 0)
         busy = {work.transfer.request for work in self._savings()}
+        if self._closing & busy:
+            self._hurry()
         sent = self._closing - busy
         self._closing -= sent
         received, self._received = self._received, set()
@@ -155,6 +158,14 @@ class WorkerHalf:
         except Error as error:
             self._link.failed(error)
             return None
+
+    def _hurry(self) -> None:
+        """Others may want the blocks that these saves keep."""
+        before = time.monotonic() - KEPT_S
+        for work in self._savings():
+            late = work.begun < before and not work.canceled
+            if late and self._pool is not None and work.transfer.request in self._closing:
+                self._pool.cancel(work)
 
     def _savings(self) -> list[Work]:
         return [work for works in self._saving.values() for work in works]
