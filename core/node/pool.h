@@ -27,10 +27,8 @@ struct Place {
     }
     /** The same with the sum of its chunks; start + at begins one. */
     uint64_t read_and_hash(std::byte* to, uint64_t at, uint64_t size) const {
-        uint64_t first = (start + at) / fabric::kChunkBytes;
-        if (flat != nullptr) return fabric::copy_and_hash(to, flat + at, size, first);
-        pages->gather(to, page, start + at, size);
-        return fabric::hash(to, size, first);
+        if (flat == nullptr) return pages->gather_and_hash(to, page, start + at, size);
+        return fabric::copy_and_hash(to, flat + at, size, (start + at) / fabric::kChunkBytes);
     }
     /** Copies out of a slot. */
     void write(const std::byte* from, uint64_t at, uint64_t size) const {

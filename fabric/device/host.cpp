@@ -1,5 +1,6 @@
 // Gather and scatter by the processor: a page's bytes as runs that are contiguous in both orders.
 #include <algorithm>
+#include <array>
 
 #include "fabric/copy/copy.h"
 #include "fabric/device/pages.h"
@@ -45,8 +46,28 @@ void Pages::each_run(uint64_t page, uint64_t start, uint64_t size, F f) const {
 
 void Pages::gather(std::byte* to, uint64_t page, uint64_t start, uint64_t size) const {
     each_run(page, start, size, [&](uint64_t at, const std::byte* from, uint64_t bytes) {
-        copy(to + at, from, bytes);
+        fabric::copy(to + at, from, bytes);
     });
+}
+
+/** A chunk of several runs is put together in the core's own cache, from where one pass hashes it
+ * and streams it out: the slot's memory is written once and never read. */
+uint64_t Pages::gather_and_hash(std::byte* to, uint64_t page, uint64_t start, uint64_t size) const {
+    alignas(64) std::array<std::byte, kChunkBytes> room;
+    uint64_t sum = 0;
+    for (uint64_t at = 0; at < size; at += kChunkBytes) {
+        uint64_t chunk = std::min<uint64_t>(kChunkBytes, size - at);
+        const std::byte* from = room.data();
+        each_run(page, start + at, chunk, [&](uint64_t place, std::byte* run, uint64_t bytes) {
+            if (bytes == chunk) {
+                from = run;
+            } else {
+                fabric::copy(room.data() + place, run, bytes);
+            }
+        });
+        sum += copy_and_hash(to + at, from, chunk, (start + at) / kChunkBytes);
+    }
+    return sum;
 }
 
 void Pages::scatter(const std::byte* from, uint64_t page, uint64_t start, uint64_t size) const {

@@ -41,7 +41,9 @@ class Pages {
 
     /** Copies `size` bytes of the part, from `start` on, out of a page. */
     void gather(std::byte* to, uint64_t page, uint64_t start, uint64_t size) const;
-    /** The same into a page. */
+    /** The same with the sum of its chunks (fabric/copy/copy.h); `start` begins one. */
+    uint64_t gather_and_hash(std::byte* to, uint64_t page, uint64_t start, uint64_t size) const;
+    /** Copies them into a page. */
     void scatter(const std::byte* from, uint64_t page, uint64_t start, uint64_t size) const;
 
   private:

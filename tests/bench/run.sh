@@ -92,6 +92,8 @@ rows() {
     fi
     say "loads and saves"
     "$programs/weft_bench_move" "${quick[@]}"
+    say "pages of a pool"
+    "$programs/weft_bench_pages" "${quick[@]}"
     say "two readers"
     "$programs/weft_bench_pair" "${quick[@]}"
     say "opening, metadata, an idle node"

@@ -101,6 +101,29 @@ TEST_CASE("a page is gathered into the one order of parts, whatever the engine's
     }
 }
 
+TEST_CASE("a page is gathered and hashed as the part that it becomes") {
+    std::mt19937_64 random(5);
+    // Runs shorter than a chunk, runs of several chunks, and a last chunk that is not full.
+    for (uint64_t bytes : {uint64_t{40'000}, 3 * fabric::kChunkBytes, uint64_t{100'001}}) {
+        std::vector<std::byte> memory(4 * bytes);
+        for (std::byte& byte : memory) byte = std::byte(random());
+        uint64_t bases[] = {reinterpret_cast<uint64_t>(memory.data()),
+                            reinterpret_cast<uint64_t>(memory.data() + 2 * bytes)};
+        auto pages = describe_pool(("pages=2,bytes=" + std::to_string(bytes)).c_str(), bases, 2);
+        REQUIRE(pages);
+        std::vector<std::byte> part(2 * bytes), expected(2 * bytes);
+        (*pages)->gather(expected.data(), 1, 0, 2 * bytes);
+        CHECK((*pages)->gather_and_hash(part.data(), 1, 0, 2 * bytes) ==
+              fabric::hash(expected.data(), 2 * bytes, 0));
+        CHECK(part == expected);
+        uint64_t start = fabric::kChunkBytes;
+        if (2 * bytes > start) {
+            CHECK((*pages)->gather_and_hash(part.data(), 1, start, 2 * bytes - start) ==
+                  fabric::hash(expected.data() + start, 2 * bytes - start, 1));
+        }
+    }
+}
+
 TEST_CASE("scatter writes a page's own bytes and no other") {
     std::mt19937_64 random(4);
     for (size_t which = 0; which < 5; which++) {
