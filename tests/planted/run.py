@@ -23,7 +23,7 @@ from rules import RULES, Rule  # noqa: E402
 TREE = ROOT / "build" / "planted" / "tree"
 BUILD = ROOT / "build" / "planted" / "build"
 COPIED = ("CMakeLists.txt", "CMakePresets.json", "cmake", "fabric", "core", "capi", "tests")
-LIMIT_S = 120
+LIMIT_S = 300
 
 
 def copy_tree() -> None:
@@ -50,14 +50,17 @@ def build() -> bool:
     return done.returncode == 0
 
 
-def ends_well() -> bool:
-    """Whether the unit tests pass."""
+def tests_say() -> str:
+    """What the unit tests say: "passed", "failed", or that they did not end, which proves nothing
+    on a machine that is slow.
+    """
     command = [str(BUILD / "tests/unit/weft_unit"), "--abort-after=1"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     try:
-        return subprocess.run(command, timeout=LIMIT_S, check=False, **quiet).returncode == 0
+        done = subprocess.run(command, timeout=LIMIT_S, check=False, **quiet)
     except subprocess.TimeoutExpired:
-        return False
+        return f"did not end in {LIMIT_S} s"
+    return "failed" if done.returncode else "passed"
 
 
 def try_rule(rule: Rule) -> str:
@@ -71,7 +74,8 @@ def try_rule(rule: Rule) -> str:
     try:
         if not build():
             return "what is left does not build"
-        return "nobody noticed" if ends_well() else ""
+        said = tests_say()
+        return "" if said == "failed" else f"nobody noticed: the unit tests {said}"
     finally:
         file.write_text(source)
 
@@ -85,8 +89,8 @@ def main() -> int:
     failed = 0
     if not arguments.check:
         copy_tree()
-        if not build() or not ends_well():
-            print("planted: with every rule in place the unit tests fail: 0 passed, 1 failed")
+        if not build() or tests_say() != "passed":
+            print("planted: with every rule in place the tests do not pass: 0 passed, 1 failed")
             return 1
     for rule in rules:
         since = time.monotonic()

@@ -58,7 +58,7 @@ class Client {
         return request.send().wait(io.waitScope);
     }
 
-    /** One call on a lane of its own. */
+    /** One call on a lane of its own. Without an answer in time it throws. */
     Reply ask(rpc::Session::Client& session, uint64_t opening, const Request& request) {
         auto response = session.laneRequest().send().wait(io.waitScope);
         kj::Maybe<int> fd = response.getSocket().getFd().wait(io.waitScope);
@@ -69,7 +69,9 @@ class Client {
         call.setOpening(opening);
         to_rpc(request, call.initRequest());
         capnp::writeMessage(*lane, message).wait(io.waitScope);
-        auto answer = capnp::readMessage(*lane).wait(io.waitScope);
+        auto answer = io.provider->getTimer()
+                          .timeoutAfter(10 * kj::SECONDS, capnp::readMessage(*lane))
+                          .wait(io.waitScope);
         Reply reply;
         CHECK(answer->getRoot<rpc::LaneAnswer>().getId() == 3);
         from_rpc(answer->getRoot<rpc::LaneAnswer>().getReply(), reply);
