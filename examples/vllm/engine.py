@@ -8,10 +8,12 @@ memory. With an address it has WeftConnector; without one it is vLLM alone."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 os.environ.update(
@@ -173,7 +175,8 @@ class Engine:
         return timed
 
     def times(self) -> dict[str, Any]:
-        """Seconds in each hook since the last call, and the connector's counters."""
+        """Seconds in each hook since the last call; the connector's counters; processor seconds of
+        the library's threads and of the process so far."""
         spent, self.spent = self.spent, {}
         counted = {  # from the registry itself: vLLM's own reader cuts seconds to whole ones
             sample.name.removesuffix("_total"): sample.value
@@ -181,7 +184,23 @@ class Engine:
             for sample in family.samples
             if sample.name.startswith("vllm:weft_") and sample.name.endswith("_total")
         }
-        return {"hooks": spent, "counters": counted}
+        return {
+            "hooks": spent,
+            "counters": counted,
+            "threads": _processor("weft-"),
+            "processor": time.process_time(),
+        }
+
+
+def _processor(prefix: str) -> float:
+    """Processor seconds of this process's threads whose names begin so."""
+    ticks = 0
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            name, _, rest = (task / "stat").read_text().partition("(")[2].rpartition(")")
+            if name.startswith(prefix):
+                ticks += sum(int(number) for number in rest.split()[11:13])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ Threads: the engine's own, and the link's, which alone opens and closes namespac
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import threading
 from typing import TYPE_CHECKING, NamedTuple
@@ -225,8 +226,12 @@ class Link:
 
 
 def _cpus() -> set[int] | None:
-    """The processors that the engine was given, before it bound its own threads to some."""
+    """The processors that the engine was given: a worker has bound its own thread to one of those
+    that the process which started it may use."""
+    parent = multiprocessing.parent_process()
+    if parent is None or parent.pid is None:
+        return None
     try:
-        return os.sched_getaffinity(os.getppid()) | os.sched_getaffinity(0)
+        return os.sched_getaffinity(parent.pid) | os.sched_getaffinity(0)
     except OSError:
         return None
