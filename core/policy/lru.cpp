@@ -9,6 +9,7 @@ class Lru : public Order {
   public:
     explicit Lru(SlotInfos& infos) : list_(infos, 0) {}
     void insert(uint32_t slot) override { list_.push_young(slot); }
+    void insert_first(uint32_t slot) override { list_.push_old(slot); }
     void touch(uint32_t slot) override {
         list_.remove(slot);
         list_.push_young(slot);

@@ -19,6 +19,17 @@ void SlotList::push_young(uint32_t slot) {
     size_++;
 }
 
+void SlotList::push_old(uint32_t slot) {
+    if (old_ == 0) return push_young(slot);
+    SlotInfo& info = (*infos_)[slot];
+    info.list = number_;
+    info.prev = 0;
+    info.next = old_;
+    (*infos_)[old_ - 1].prev = slot + 1;
+    old_ = slot + 1;
+    size_++;
+}
+
 void SlotList::remove(uint32_t slot) {
     SlotInfo& info = (*infos_)[slot];
     (info.prev != 0 ? (*infos_)[info.prev - 1].next : old_) = info.next;

@@ -53,6 +53,8 @@ class Order {
   public:
     virtual ~Order() = default;
     virtual void insert(uint32_t slot) = 0;
+    /** Of a block that is said not to return: nothing leaves before it. */
+    virtual void insert_first(uint32_t slot) = 0;
     virtual void touch(uint32_t slot) = 0;
     virtual void remove(uint32_t slot) = 0;
     /** The next to leave, and the one after it; UINT32_MAX: none. Nothing may change between the
@@ -67,6 +69,7 @@ class SlotList {
   public:
     SlotList(SlotInfos& infos, uint8_t number) : infos_(&infos), number_(number) {}
     void push_young(uint32_t slot);
+    void push_old(uint32_t slot);
     void remove(uint32_t slot);
     uint32_t oldest() const { return old_ - 1; }  // wraps to UINT32_MAX when there is none
     uint32_t younger(uint32_t slot) const { return (*infos_)[slot].next - 1; }

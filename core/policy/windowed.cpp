@@ -16,6 +16,9 @@ class Windowed : public Order {
         : infos_(infos), window_(infos, kWindow), main_(infos, kMain), share_(share) {}
 
     void insert(uint32_t slot) override { window_.push_young(slot); }
+    void insert_first(uint32_t slot) override {
+        (window_leaves() ? window_ : main_).push_old(slot);
+    }
     void touch(uint32_t slot) override {
         remove(slot);
         main_.push_young(slot);

@@ -128,7 +128,8 @@ bool Namespace::publish(uint32_t slot, const Publication& block, uint32_t old, u
     info.parent = block.parent == kNoSlot ? 0 : block.parent + 1;
     info.parent_life = block.parent == kNoSlot ? 0 : life_of(block.parent);
     info.touched = tenths(now);
-    slots_.classes().at(slots_.segment_of(slot).slot_bytes).order->insert(slot);
+    Order& order = *slots_.classes().at(slots_.segment_of(slot).slot_bytes).order;
+    block.returns ? order.insert(slot) : order.insert_first(slot);
     ghosts_.forget(hash);
     if (block.expiry != 0) expiring_++;
     stats_.saved++;

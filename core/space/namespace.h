@@ -42,6 +42,7 @@ struct Publication {
     uint64_t expiry = 0;
     uint32_t parent = kNoSlot;
     std::span<const uint64_t> checksums;  // one a part; 0: not known
+    bool returns = true;                  // false: its writer says that it will not be read again
 };
 
 class Namespace {

@@ -123,7 +123,7 @@ bool Writing::complete(const Attempt& attempt) const {
     return true;
 }
 
-int32_t Writing::publish_attempt(uint64_t id, uint64_t now) {
+int32_t Writing::publish_attempt(uint64_t id, bool returns, uint64_t now) {
     Attempt& attempt = attempts_.at(id);
     uint32_t old = space_.find(attempt.key, attempt.version, now);
     if (old != kNoSlot && !attempt.replace) {
@@ -135,6 +135,7 @@ int32_t Writing::publish_attempt(uint64_t id, uint64_t now) {
     block.version = attempt.version;
     block.expiry = expiry(static_cast<uint32_t>(attempt.expiry_ttl_s), now);
     block.parent = attempt.parent;
+    block.returns = returns;
     std::vector<uint64_t> checksums;
     for (const Part& part : attempt.parts) {
         checksums.push_back(part.checksum_known ? part.checksum : 0);
@@ -236,7 +237,8 @@ int32_t Writing::commit_piece(const Piece& piece, uint64_t id, bool user, const 
         wake(attempt.key);
         return 0;
     }
-    int32_t status = publish_attempt(piece.attempt, now);
+    bool returns = (request.flags & WEFT_REUSE_MAYBE) != WEFT_REUSE_NONE;
+    int32_t status = publish_attempt(piece.attempt, returns, now);
     if (status == 0) published_out++;
     return status;
 }

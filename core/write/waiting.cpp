@@ -216,6 +216,7 @@ bool Writing::settle_publish(Pending& pending, uint32_t item, Opening& opening, 
     block.expiry = expiry(pending.request.ttl_s, now);
     block.parent = parent_of(pending, item, opening.version, now);
     block.checksums = {&wanted.checksum, 1};
+    block.returns = (pending.request.flags & WEFT_REUSE_MAYBE) != WEFT_REUSE_NONE;
     if (!space_.publish(wanted.slot, block, old, now)) {
         out.status = -WEFT_EQUOTA;
         pending.reply.message = "there is no memory for its entry in the index";

@@ -214,7 +214,7 @@ class Writing {
     int32_t commit_piece(const Piece& piece, uint64_t id, bool user, const Request& request,
                          uint32_t item, Opening& opening, uint64_t now, uint64_t& published_out);
     bool complete(const Attempt& attempt) const;
-    int32_t publish_attempt(uint64_t id, uint64_t now);
+    int32_t publish_attempt(uint64_t id, bool returns, uint64_t now);
     void published(const Key& key, uint64_t version);
     void describe(uint32_t slot, uint64_t value, ReplyItem& out);
     bool fenced(const Opening& opening) const { return opening.version < space_.floor(); }

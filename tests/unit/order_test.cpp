@@ -53,6 +53,25 @@ TEST_CASE("lru: the least recently used leaves first") {
     CHECK(queue.text() == "7");
 }
 
+TEST_CASE("what is said not to return is the next to leave, in every order") {
+    Queue lru({"lru", 0.3});
+    lru.order->insert_first(9);
+    lru.insert({1, 2});
+    lru.order->insert_first(5);
+    CHECK(lru.text() == "5 9 1 2");
+    lru.touch({5});
+    CHECK(lru.text() == "9 1 2 5");
+    Queue windowed({"windowed", 0.3});
+    windowed.insert({1, 2, 3});
+    windowed.touch({1, 2, 3});
+    windowed.order->insert_first(4);
+    CHECK(windowed.text() == "4 1 2 3");
+    windowed.insert({6, 7, 8});
+    windowed.order->insert_first(5);
+    CHECK(windowed.text() == "5 6 7 8 4 1 2 3");
+    CHECK(windowed.order->size() == 8);
+}
+
 TEST_CASE("lru: a chain touched deepest first leaves leaves first") {
     Queue queue({"lru", 0.3});
     queue.insert({10, 11, 12, 20});  // 10 is the root
