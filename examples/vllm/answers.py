@@ -102,7 +102,7 @@ def _reuse(
         "blocks in Weft equal to vLLM's own, byte by byte",
         checked["same"],
         "blocks",
-        reference=checked["same"] + checked["missing"],
+        reference=checked["blocks"] + checked["missing"],
         target="all",
         met=checked["same"] == checked["blocks"] > 100 and not checked["missing"],
     )

@@ -154,8 +154,10 @@ def test_many_requests_at_once_each_get_their_own(make: Make, kind: dict[str, An
 
 @every_kind
 def test_preempted_requests_come_back_with_their_own_bytes(
-    make: Make, kind: dict[str, Any]
+    make: Make, kind: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # All are admitted at once, also where the node is slow to answer.
+    monkeypatch.setattr("weft.vllm.scheduler.ANSWER_MS", 10_000)
     groups = len(kind.get("windows", FULL))
     engine = make(**kind, blocks=1 + groups * 11)
     preempted: set[str] = set()

@@ -57,6 +57,20 @@ def until(ready: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
+def stop(node: Node) -> None:
+    """Until every thread of the node has stopped: on a busy machine that takes a while."""
+    node.process.send_signal(signal.SIGSTOP)
+    tasks = Path(f"/proc/{node.process.pid}/task")
+
+    def stopped() -> bool:
+        states = [
+            (task / "stat").read_text().rpartition(")")[2].split()[0] for task in tasks.iterdir()
+        ]
+        return set(states) == {"T"}
+
+    until(stopped, "all threads stopped")
+
+
 def flush(node: Node, suffix: str = "") -> None:
     with weft.Store(connect=node.address) as store:
         store.namespace(NAME + suffix, create=False).flush()
@@ -174,8 +188,11 @@ def test_blocks_of_an_ended_request_stay_while_they_are_saved(make: Make) -> Non
     assert engine.free == engine.kv.num_blocks - 1
 
 
-def test_a_step_that_overwrites_waits_for_the_save(make: Make) -> None:
+def test_a_step_that_overwrites_waits_for_the_save(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Preempted blocks are written again in the very next step: the fence is the only guard."""
+    monkeypatch.setattr("weft.vllm.scheduler.ANSWER_MS", 10_000)  # both are admitted at once
     engine = make(blocks=12)
     pool = engine.ranks[0].connector.worker._pool
     reap = pool.reap
@@ -213,19 +230,23 @@ def test_a_request_that_loads_again_is_given_back_once(make: Make) -> None:
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+def patient() -> Iterator[None]:
     """Saves and loads that wait for a node for ten minutes: who waits for them is noticed."""
-    monkeypatch.setattr("weft.vllm.pool.TIMEOUT_MS", 600_000)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("weft.vllm.pool.TIMEOUT_MS", 600_000)
+        yield
 
 
 def test_neither_a_fence_nor_blocks_of_ended_requests_wait_for_a_stopped_node(
-    make: Make, node: Node, patient: None
+    make: Make, node: Node, patient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = make(blocks=12)
+    monkeypatch.setattr("weft.vllm.scheduler.ANSWER_MS", 10_000)  # both are admitted at once
     for at in range(2):
         engine.add(str(at), prompt(60, seed=at), 70)
     until(lambda: bool(engine.step()) and len(engine.scheduler.running) == 2, "both run")
-    node.process.send_signal(signal.SIGSTOP)
+    monkeypatch.undo()
+    stop(node)
     engine.run()  # until all blocks are free
     assert engine.stats["fences"] >= 1
     node.process.send_signal(signal.SIGCONT)
@@ -286,7 +307,7 @@ def test_a_stopped_node_holds_no_step_up(make: Make, node: Node, patient: None) 
     make().ask("a", prompt(150), 5)
     engine = make()
     engine.ask("warm", prompt(40, seed=3), 3)
-    node.process.send_signal(signal.SIGSTOP)
+    stop(node)
     engine.add("running", prompt(40, seed=4), 60)
     engine.add("b", prompt(150), 5)
     engine.run()
