@@ -167,7 +167,7 @@ class Library(unittest.TestCase):
                 program,
                 Path(folder) / "socket",
                 env={"LD_LIBRARY_PATH": str(BUILD)},
-                timeout=120,
+                timeout=300,
             )
             self.assertRegex(said, r"^(allocations: 0 in [1-9]\d+ ops\n){3}$")
 

@@ -149,7 +149,7 @@ static void close_store(void) {
 
 /** What `rounds` more rounds allocate when memory has come to its sizes. */
 static unsigned long measure(void (*round_of_ops)(void), int rounds) {
-    for (int i = 0; i < 300; i++) round_of_ops();
+    for (int i = 0; i < 100; i++) round_of_ops();
     unsigned long before = atomic_load(&allocations);
     need(before > 0, "this malloc is not the library's");
     uint64_t ops_before = ops_done;
@@ -175,7 +175,7 @@ int main(int count, char** arguments) {
     snprintf(options, sizeof options, "connect=unix:%s", arguments[1]);
     open_store(options);
     made += measure(look_round, 100);
-    made += measure(ask_round, 500);
+    made += measure(ask_round, 200);
     close_store();
     kill(node, SIGKILL);
     return made != 0;
