@@ -34,7 +34,7 @@ class Node:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [self.command, "serve", "-m", self.memory, "-l", self.address, "--json"],
+            [self.command, "serve", "-m", self.memory, "-l", self.address, "--prefault", "--json"],
             stdout=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
             text=True,
