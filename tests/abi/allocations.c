@@ -164,7 +164,7 @@ int main(int count, char** arguments) {
     char options[200];
     pid_t node = fork(); /* a client's node is another process, and its memory is not counted */
     if (node == 0) {
-        snprintf(options, sizeof options, "memory=64MiB,listen=unix:%s", arguments[1]);
+        snprintf(options, sizeof options, "memory=16MiB,listen=unix:%s", arguments[1]);
         weft_error error = {.struct_size = sizeof error};
         need(weft_open(options, &store, &error) == 0, error.message);
         for (;;) pause();

@@ -81,7 +81,7 @@ def tools(files: list[File], fix: bool) -> list[bool]:
         str(file.path)
         for file in files
         if file.path.suffix in rules.C_LIKE and not file.generated
-        if str(file.path) not in rules.BY_HAND
+        if not file.by_hand
     ]
     clang = ["-i"] if fix else ["--dry-run", "--Werror", "--ferror-limit=3"]
     ruff_format = ["ruff", "format", "--quiet"] + ([] if fix else ["--diff"])
