@@ -1,6 +1,6 @@
-"""`vllm serve` as its users start it, with processes of its own for scheduler and worker: a prompt is
-answered over HTTP, the server is ended, another one loads what the first has saved, and the figures
-are in /metrics."""
+"""`vllm serve` as its users start it, with processes of its own for scheduler and worker: a prompt
+is answered over HTTP, the server is ended, another one loads what the first has saved, and the
+figures are in /metrics."""
 
 from __future__ import annotations
 
