@@ -135,7 +135,7 @@ struct KeyOptions {
     bool sglang = false;
     bool has_start = false;
     uint64_t start = 0;
-    std::string seed = "0";
+    std::string seed = kUnseeded;
     std::string lora;  // the encoded extra key, or nothing
     std::string salt;  // likewise
     std::vector<MediaInput> media;

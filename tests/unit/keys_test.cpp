@@ -68,10 +68,12 @@ TEST_CASE("keys are vLLM's, block by block and with each extra key") {
           "310a6c1ca719b2016b5495023d1070b002f6331bdf489e727163edf3ba52af08");
 }
 
-TEST_CASE("no options are vLLM's scheme with seed 0") {
-    CHECK(make(nullptr, {1, 2, 3, 4}, 4).chain == kFirst);
-    CHECK(make("", {1, 2, 3, 4}, 4).chain == kFirst);
-    CHECK(make("scheme=vllm-sha256-cbor,seed=0", {1, 2, 3, 4}, 4).chain == kFirst);
+TEST_CASE("no options are vLLM's scheme, of engines without a seed") {
+    const std::string unseeded = make("seed=vllm-none-hash", {1, 2, 3, 4}, 4).chain;
+    CHECK(make(nullptr, {1, 2, 3, 4}, 4).chain == unseeded);
+    CHECK(make("", {1, 2, 3, 4}, 4).chain == unseeded);
+    CHECK(make("scheme=vllm-sha256-cbor", {1, 2, 3, 4}, 4).chain == unseeded);
+    CHECK(make("seed=0", {1, 2, 3, 4}, 4).chain == kFirst);
 }
 
 TEST_CASE(
@@ -80,7 +82,7 @@ TEST_CASE(
     std::vector<weft_item> items(2, weft_item{9, 9, 77, 78, 79});
     std::string message;
     const std::vector<uint32_t> tokens = {1, 2, 3, 4, 5, 6, 7, 300};
-    CHECK(weft::make_keys(nullptr, nullptr, tokens.data(), 8, 4, items.data(), 2, message) == 2);
+    CHECK(weft::make_keys("seed=0", nullptr, tokens.data(), 8, 4, items.data(), 2, message) == 2);
     CHECK(items[0].key_hi == 0xca9196b286fb1a02);
     CHECK(items[0].key_lo == 0x1e0b2e028ef071cb);
     CHECK(items[1].key_lo == 0xe9bb52b6da871679);
@@ -99,8 +101,8 @@ TEST_CASE("a chain goes on where it was left, and salt enters block 0 only") {
 
 TEST_CASE("only full blocks have keys, at most capacity, and no block leaves the chain as it was") {
     CHECK(make(nullptr, {1, 2, 3, 4, 5}, 4).count == 1);
-    CHECK(make(nullptr, {1, 2, 3, 4, 5, 6, 7, 300}, 4, {}, 1).count == 1);
-    CHECK(make(nullptr, {1, 2, 3, 4, 5, 6, 7, 300}, 4, {}, 1).chain == kFirst);
+    CHECK(make("seed=0", {1, 2, 3, 4, 5, 6, 7, 300}, 4, {}, 1).count == 1);
+    CHECK(make("seed=0", {1, 2, 3, 4, 5, 6, 7, 300}, 4, {}, 1).chain == kFirst);
     CHECK(make(nullptr, {1, 2, 3}, 4, kFirst).count == 0);
     CHECK(make(nullptr, {1, 2, 3}, 4, kFirst).chain == kFirst);
     CHECK(make(nullptr, {}, 4).count == 0);
@@ -133,7 +135,7 @@ TEST_CASE("a multimodal input enters every block that it overlaps, placed relati
     CHECK(make("mm=8+1:idhash,start=4", tokens, 4, kFirst).chain == block(kFirst, "\xf6"));
     CHECK(make("mm=0+1:other,mm=2+4:idhash,mm=7+1:z,start=4", tokens, 4, kFirst).chain ==
           block(kFirst, "\x82" + mm + "\x21\x83\x62mm\x61z\x03"));
-    CHECK(make("lora=a:b,salt=s,mm=0+300:idhash", tokens, 4).chain ==
+    CHECK(make("seed=0,lora=a:b,salt=s,mm=0+300:idhash", tokens, 4).chain ==
           block(none_hash,
                 "\x83\x83\x64lora\x61"
                 "a\x61"
@@ -218,7 +220,7 @@ TEST_CASE("what is malformed is refused by name and value") {
         CHECK(made.count == -WEFT_EINVAL);
         CHECK(made.message.find(test.named) != std::string::npos);
     }
-    CHECK(make("?sede=1", {1, 2, 3, 4}, 4).chain == kFirst);
+    CHECK(make("?sede=1,seed=0", {1, 2, 3, 4}, 4).chain == kFirst);
     CHECK(make(nullptr, {1, 2}, 0).count == -WEFT_EINVAL);
     CHECK(make("salt=s", {1, 2, 3, 4}, 4, kFirst).count == -WEFT_EINVAL);
     std::string message;
