@@ -6,14 +6,13 @@ here is also a test of bytes."""
 from __future__ import annotations
 
 import inspect
-import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import weft
 from node import Node
-from rig import BLOCK, FULL, HYBRID, SEED, Engine
+from rig import BLOCK, FULL, HYBRID, SEED, Engine, prompt
 from vllm.distributed.kv_transfer.kv_connector.v1.base import KVConnectorBase_V1, SupportsHMA
 from vllm.v1.metrics.cache_hit_source import CacheHitSource
 from weft.vllm import WeftConnector
@@ -40,11 +39,6 @@ def make(node: Node) -> Iterator[Make]:
     yield one
     for engine in made:
         engine.close()
-
-
-def prompt(length: int, seed: int = 1) -> list[int]:
-    chance = random.Random(seed)
-    return [chance.randrange(1000) for _ in range(length)]
 
 
 def role(name: str) -> Callable[[Any], None]:

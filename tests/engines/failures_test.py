@@ -4,7 +4,6 @@ Every request here must end by its length, with the tokens that an engine withou
 
 from __future__ import annotations
 
-import random
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -14,11 +13,10 @@ from typing import Any
 import pytest
 import weft
 from node import Node
-from rig import HYBRID, SEED, Engine
+from rig import HYBRID, LIMIT_S, SEED, Engine, prompt, until
 
 Make = Callable[..., Engine]
 NAME = "tests/failing"
-LIMIT_S = 60
 
 
 @pytest.fixture
@@ -42,19 +40,6 @@ def make(node: Node) -> Iterator[Make]:
     node.process.send_signal(signal.SIGCONT)
     for engine in made:
         engine.close()
-
-
-def prompt(length: int, seed: int = 1) -> list[int]:
-    chance = random.Random(seed)
-    return [chance.randrange(1000) for _ in range(length)]
-
-
-def until(ready: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + LIMIT_S
-    while not ready():
-        if time.monotonic() > end:
-            raise AssertionError(f"not in {LIMIT_S} s: {what}")
-        time.sleep(0.02)
 
 
 def stop(node: Node) -> None:

@@ -14,10 +14,11 @@ import functools
 import json
 import os
 import pickle
+import random
 import tempfile
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,21 @@ LIMIT_S = 60
 SEED = "vllm-none-hash"  # of vLLM's hashes where PYTHONHASHSEED is not set
 FULL: tuple[int, ...] = (0,)  # one full-attention group
 HYBRID = (48, 0, 48)  # two sliding-window groups around a full one, windows in tokens
+
+
+def prompt(length: int, seed: int = 1) -> list[int]:
+    """Tokens that follow from the seed."""
+    chance = random.Random(seed)
+    return [chance.randrange(1000) for _ in range(length)]
+
+
+def until(ready: Callable[[], bool], what: str) -> None:
+    """Waits, with an end: `what` is what did not come."""
+    end = time.monotonic() + LIMIT_S
+    while not ready():
+        if time.monotonic() > end:
+            raise AssertionError(f"not in {LIMIT_S} s: {what}")
+        time.sleep(0.02)
 
 
 @functools.cache

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,13 +12,12 @@ import numpy as np
 import pytest
 import weft
 from node import Node
-from rig import BLOCK, SEED, Engine, config
+from rig import BLOCK, SEED, Engine, config, prompt, until
 from weft.vllm import identity
 from weft.vllm.settings import read
 
 Make = Callable[..., Engine]
 NAME = "tests/shared"
-LIMIT_S = 60
 
 
 @pytest.fixture
@@ -40,19 +38,6 @@ def make(node: Node) -> Iterator[Make]:
     yield one
     for engine in made:
         engine.close()
-
-
-def prompt(length: int, seed: int = 1) -> list[int]:
-    chance = random.Random(seed)
-    return [chance.randrange(1000) for _ in range(length)]
-
-
-def until(ready: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + LIMIT_S
-    while not ready():
-        if time.monotonic() > end:
-            raise AssertionError(f"not in {LIMIT_S} s: {what}")
-        time.sleep(0.02)
 
 
 def opened(engine: Engine, version: int) -> None:
