@@ -10,8 +10,9 @@
  * - Units: sizes and offsets are bytes, times are milliseconds (_ms) or seconds (_s). The bytes of
  * a block have no shape here.
  * - Owning: resources are move-only. Namespaces, Queues, Regions, Views and Reservations end before
- *   their Store does, Views and Reservations before their Namespace: declared in that order they
- * do. What ends a parent of open children too early leaves it open (WEFT_EBUSY).
+ *   their Store does, Views and Reservations before their Namespace: declared in that order, they
+ *   do.
+ * - What ends a parent of open children too early leaves it open (WEFT_EBUSY).
  * - Memory: ops made here name all of this process's memory, so that any address will do. It is the
  *   op's until its event has been reaped; when Queue::run returns, it has been.
  * - Threads: as in weft.h. One thread at a time uses one Queue and the Reservations made with it.
@@ -194,6 +195,9 @@ class Hold {
         if (handle_ != 0) weft_release(store_, &handle_, 1);
         handle_ = 0;
     }
+
+    /** It has ended by other means: nothing is left to release. */
+    void forget() noexcept { handle_ = 0; }
 
   private:
     weft_store* store_ = nullptr;
@@ -503,8 +507,10 @@ inline weft_event Reservation::end(uint16_t kind, uint32_t flags, uint32_t size,
     op.size = size;
     op.ttl_s = ttl_s;
     if ((flags & WEFT_MORE) != 0) return Queue::run(queue_, op);
-    Hold ended = std::move(hold_); /* what the op has ended already is released for nothing */
-    return Queue::run(queue_, op);
+    Hold left = std::move(hold_); /* dropped here where the op could not end it */
+    const weft_event event = Queue::run(queue_, op);
+    if (event.status >= 0) left.forget();
+    return event;
 }
 inline weft_event Reservation::commit(uint32_t ttl_s, uint32_t flags) {
     return end(WEFT_OP_COMMIT, flags, 0, ttl_s);

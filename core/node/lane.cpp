@@ -32,9 +32,9 @@ constexpr size_t kItemWords = 6;
  * segment. */
 class CallMessage {
   public:
-    CallMessage(Request& request, uint64_t opening)
-        : room_(request.room), words_(kCallWords + kItemWords * request.items.size()) {
-        if (room_.size() < words_) room_.resize(words_);
+    CallMessage(Request& request, uint64_t opening) : room_(request.room) {
+        size_t words = kCallWords + kItemWords * request.items.size();
+        if (room_.size() < words) room_.resize(words);
         builder_.emplace(kj::arrayPtr(segment(), room_.size() - 1));
         call_ = builder_->initRoot<rpc::LaneCall>();
         call_.setOpening(opening);
@@ -63,7 +63,6 @@ class CallMessage {
   private:
     capnp::word* segment() { return reinterpret_cast<capnp::word*>(room_.data() + 1); }
     std::vector<uint64_t>& room_;
-    size_t words_;
     std::optional<capnp::MallocMessageBuilder> builder_;
     rpc::LaneCall::Builder call_{nullptr};
     kj::Array<capnp::word> flat_;
