@@ -44,6 +44,7 @@ MISS_TABLE = "header().table.load_relaxed() == table) {"
 LIMBO_FENCE = "fabric::fence_seq_cst(); for (const Attachment& attachment : attachments_) {"
 SPLIT_ODD = "header_->table.store_relaxed(header_->table.load_relaxed() + 1);"
 SPLIT_EVEN = "static_cast<uint32_t>(header_->table.load_relaxed()) + uint64_t{1};"
+LOCATE = "SharedWord* word = locate(bucket, slot);"
 UNPUBLISH = "header.gen.store_release(header.gen.load_relaxed() + 1); if (header.expiry"
 PUBLISH = "header.gen.store_release(header.gen.load_relaxed() + 1);  // even: pairs"
 RENEW = "gen.store_release(gen.load_relaxed() + 2);"
@@ -89,6 +90,7 @@ PLANTED: dict[str, tuple[str, list[Edit]]] = {
         ],
     ),
     "split-odd": (TABLE, [(SPLIT_ODD, ""), (SPLIT_EVEN, SPLIT_EVEN.replace("{1}", "{2}"))]),
+    "close-up-odd": (TABLE, [("Change change(*bucket); " + LOCATE, LOCATE)]),
     # The node: slots.
     "limbo-fence": (SPACE, [(LIMBO_FENCE, LIMBO_FENCE.removeprefix("fabric::fence_seq_cst(); "))]),
     "scan-acquire": (SPACE, [("cell.load_acquire()", "cell.load_relaxed()")]),

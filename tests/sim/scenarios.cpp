@@ -71,17 +71,29 @@ Scenario split(const char* name, uint32_t wanted_bits) {
 /** The same with an overflow bucket that the split takes away. */
 Scenario split_overflow(const char* name, uint32_t wanted_bits, uint32_t others_bits) {
     return scenario(name, 1, [wanted_bits, others_bits](World& world) {
-        // Bucket 0 of 2 overflows with its eighth entry, then loses most of the others: fewer
-        // states.
-        std::vector<uint32_t> slots;
-        for (uint32_t i = 0; i < 7; i++) slots.push_back(world.put(block(10 + i, others_bits)));
+        // Bucket 0 of 2 overflows with its eighth entry.
+        for (uint32_t i = 0; i < 7; i++) world.put(block(10 + i, others_bits));
         Block wanted = block(20, wanted_bits);
         world.put(wanted);
-        for (uint32_t i = 1; i < 7; i++) world.evict(slots[i]);
-        for (uint32_t i = 0; i < 7; i++) world.put(block(30 + i, 1));
+        world.put(block(30, 1));
         world.actors.push_back([&world, wanted] { world.look(wanted, {true, 0}); });
         // The tenth: bucket 0 is split.
         world.actors.push_back([&world] { world.put(block(40, 1)); });
+    });
+}
+
+/** A neighbour goes, and the chain is closed up: an entry of the overflow bucket takes its place,
+ * and the bucket is another chain's. */
+Scenario closed_up(const char* name, uint32_t wanted_number) {
+    return scenario(name, 1, [wanted_number](World& world) {
+        std::vector<uint32_t> slots;
+        for (uint32_t i = 0; i < 8; i++) slots.push_back(world.put(block(10 + i)));
+        Block wanted = block(10 + wanted_number);
+        world.actors.push_back([&world, wanted] { world.look(wanted, {true, 0}); });
+        world.actors.push_back([&world, slots] {
+            world.evict(slots[2]);
+            world.put(block(20));
+        });
     });
 }
 
@@ -172,6 +184,8 @@ std::vector<Scenario> scenarios() {
         split_overflow("a bucket with an overflow split: its entry moves", 2, 0),
         split_overflow("a bucket with an overflow split: its entry stays", 0, 0),
         split_overflow("a bucket with an overflow split: all move", 2, 2),
+        closed_up("a chain is closed up: the entry moves", 7),
+        closed_up("a chain is closed up: the entry stays", 6),
         neighbours(),
         fenced(),
         followed(),
