@@ -48,9 +48,12 @@ check "clippy finds nothing in the runtime" cargo clippy --quiet "${runtime[@]}"
 tests "the runtime, beside Python" env PYTHON="${WEFT_PYTHON:-$top/build/venv/bin/python}" \
     cargo test --release --locked "${runtime[@]}"
 
-# A crate whose dependency is not in the registry yet is packaged by cargo 1.90 or newer only, both together.
-publish() { cargo publish --quiet --dry-run --allow-dirty -p weft-sys -p weft-kv; }
-publish_one() { cargo publish --quiet --dry-run --allow-dirty -p weft-sys && cargo package --list --allow-dirty -p weft-kv; }
+# A crate whose dependency is not in the registry yet is packaged by cargo 1.90 or newer only, both together. In a home of
+# its own: cargo would take weft-sys from what it once unpacked under this version, and not the one that lies here.
+mkdir -p "$work/cargo"
+cp "${CARGO_HOME:-$HOME/.cargo}"/config* "$work/cargo/" 2>/dev/null
+publish() { CARGO_HOME=$work/cargo cargo publish --quiet --dry-run --allow-dirty -p weft-sys -p weft-kv; }
+publish_one() { CARGO_HOME=$work/cargo cargo publish --quiet --dry-run --allow-dirty -p weft-sys && cargo package --list --allow-dirty -p weft-kv; }
 minor=$(cargo --version | sed -E 's/^cargo 1\.([0-9]+).*/\1/')
 if [ "$minor" -ge 90 ]; then
     check "both crates could be published" publish
