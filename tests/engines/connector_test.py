@@ -48,9 +48,11 @@ def role(name: str) -> Callable[[Any], None]:
 KINDS = {
     "one group": {},
     "synchronous": {"load": "sync"},
+    "saved by layers": {"save": "layers"},
     "two ranks": {"ranks": 2},
     "hybrid": {"windows": HYBRID},
     "hybrid, two ranks": {"windows": HYBRID, "ranks": 2},
+    "hybrid, two ranks, by layers": {"windows": HYBRID, "ranks": 2, "save": "layers"},
     "windows alone": {"windows": (48,)},
 }
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())

@@ -76,6 +76,8 @@ def once(act: Callable[[], None]) -> Callable[[Any], None]:
 KINDS = {
     "asynchronous": {},
     "synchronous": {"load": "sync"},
+    "saved by layers": {"save": "layers"},
+    "synchronous, saved by layers": {"load": "sync", "save": "layers"},
     "two ranks": {"ranks": 2},
     "hybrid": {"windows": HYBRID},
     "hybrid, asked to be synchronous": {"windows": HYBRID, "load": "sync"},
@@ -113,6 +115,31 @@ def test_a_load_that_misses_in_part_is_computed_in_part(
     found = engine.ask("b", prompt(150), 5)
     assert (found.reason, found.tokens) == ("length", wanted.tokens)
     assert engine.stats["failed_loads"] >= 1
+    # The longer prompt's blocks were computed beside what had not come: only again, then saved.
+    engine.forget()
+    tokens = prompt(150) + prompt(100, seed=7)
+    engine.between = once(lose)
+    engine.ask("c", tokens, 5)
+    assert make(**kind).ask("d", tokens, 5).cached >= 240
+
+
+def test_what_others_computed_behind_a_load_that_failed_is_not_saved(
+    make: Make, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second request shares blocks that the first one loads in the same step."""
+    monkeypatch.setattr("weft.vllm.scheduler.ANSWER_MS", 10_000)  # both are admitted at once
+    make().ask("a", prompt(150), 5)
+    engine = make(load="sync")
+    engine.between = once(lambda: flush(node))
+    prompts = [prompt(150) + prompt(40, seed=at) for at in range(2)]
+    for at, tokens in enumerate(prompts):
+        engine.add(str(at), tokens, 5)
+    engine.run()
+    assert engine.stats["failed_loads"] == 1
+    reader = make()
+    for at, tokens in enumerate(prompts):
+        found = reader.ask(str(at), tokens, 5)
+        assert (found.tokens, found.cached) == (engine.done[str(at)].tokens, 176)
 
 
 def test_the_policy_is_recompute_unless_the_user_wants_failures(make: Make, node: Node) -> None:

@@ -18,7 +18,7 @@ import random
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +137,19 @@ class Done:
     cached: int
 
 
+@dataclasses.dataclass
+class Computed:
+    """What a step computes of a request: its tokens from `first` on. wrong: it attends to what a
+    load did not bring."""
+
+    name: str
+    tokens: list[int]
+    tables: Any
+    first: int
+    salt: str
+    wrong: bool
+
+
 def _numbers(tokens: list[int], salt: str) -> list[int]:
     """For each token a number below 2**24 made of it and all before it."""
     number, made = zlib.crc32(salt.encode()), []
@@ -166,42 +179,30 @@ class Rank:
             }
         )
 
-    def slots(self, tables: Any, first: int, end: int) -> Iterator[tuple[int, int, int, Any]]:
-        """(group, layer, position, the slot's memory) where the table has a block."""
-        for at, group in enumerate(self.kv.kv_cache_groups):
-            window = getattr(group.kv_cache_spec, "sliding_window", None)
-            for position in range(first, end):
-                block = tables[at][position // BLOCK]
-                if window and position <= end - window:
-                    continue
-                if not block:
-                    raise AssertionError(f"group {at}: position {position} has the null block")
-                for layer, memory in enumerate(self.memory):
-                    yield at, layer, position, memory[block, :, position % BLOCK]
-
-    def check(self, tokens: list[int], tables: Any, computed: int, salt: str, name: str) -> None:
-        """What a request attends to is its own."""
-        made = {
-            (at, layer): _numbers(tokens[:computed], f"{at}.{layer}.{self.rank}.{salt}")
-            for at in range(len(self.kv.kv_cache_groups))
-            for layer in range(len(self.memory))
-        }
-        for at, layer, position, slot in self.slots(tables, 0, computed):
-            wanted = made[at, layer][position]
-            if not bool((slot == wanted).all()):
+    def check(self, place: tuple[int, int], computed: Computed) -> None:
+        """What a request attends to in a layer is its own."""
+        (at, layer), table = place, computed.tables[place[0]]
+        wanted = _numbers(computed.tokens, f"{at}.{layer}.{self.rank}.{computed.salt}")
+        window = getattr(self.kv.kv_cache_groups[at].kv_cache_spec, "sliding_window", None)
+        first = computed.first
+        for position in range(max(0, first - window + 1) if window else 0, first):
+            block = table[position // BLOCK]
+            slot = self.memory[layer][block, :, position % BLOCK]
+            if not block or not bool((slot == wanted[position]).all()):
                 raise AssertionError(
-                    f"request {name}, rank {self.rank}, group {at}, layer {layer}, position "
-                    f"{position} of {computed}: {slot.flatten()[0].item()} instead of {wanted}"
+                    f"request {computed.name}, rank {self.rank}, group {at}, layer {layer}, "
+                    f"position {position} of {first}, block {block}: "
+                    f"{slot.flatten()[0].item()} instead of {wanted[position]}"
                 )
 
-    def write(self, tokens: list[int], tables: Any, first: int, end: int, salt: str) -> None:
-        for at in range(len(self.kv.kv_cache_groups)):
-            for layer, memory in enumerate(self.memory):
-                numbers = _numbers(tokens[:end], f"{at}.{layer}.{self.rank}.{salt}")
-                for position in range(first, end):
-                    block = tables[at][position // BLOCK]
-                    if block:
-                        memory[block, :, position % BLOCK] = numbers[position]
+    def write(self, place: tuple[int, int], computed: Computed) -> None:
+        """What a layer makes of the tokens of this step."""
+        at, layer = place
+        numbers = _numbers(computed.tokens, f"{at}.{layer}.{self.rank}.{computed.salt}")
+        for position in range(computed.first, len(computed.tokens)):
+            block = computed.tables[at][position // BLOCK]
+            if block:
+                self.memory[layer][block, :, position % BLOCK] = numbers[position]
 
 
 class Engine:
@@ -325,9 +326,6 @@ class Engine:
             set_forward_context(None, self.config),
             KVConnectorModelRunnerMixin.maybe_get_kv_connector_output(output) as said,
         ):
-            for group in self.kv.kv_cache_groups:
-                for layer in group.layer_names:
-                    rank.connector.wait_for_layer_load(layer)
             sampled = self._forward(rank, output)
         names = list(sampled)
         made = copy.copy(EMPTY_MODEL_RUNNER_OUTPUT)
@@ -340,25 +338,42 @@ class Engine:
         )
 
     def _forward(self, rank: Rank, output: Any) -> dict[str, list[int]]:
+        """A forward pass as the model's layers make it: each waits for its bytes, writes its own,
+        and hands them on."""
+        layers = [
+            (name, (at, layer))
+            for at, group in enumerate(self.kv.kv_cache_groups)
+            for layer, name in enumerate(group.layer_names)
+        ]
+        for name, _ in layers:
+            rank.connector.wait_for_layer_load(name)
         invalid = self._not_loaded(rank)
         sampled: dict[str, list[int]] = {}
+        computed: list[Computed] = []
         for name, count in output.num_scheduled_tokens.items():
             request = self.requests[name]
             first = request.num_computed_tokens - count  # the scheduler has added it already
             tokens = list(request.all_token_ids)
             tables = self.scheduler.kv_cache_manager.get_block_ids(name)
-            salt = self.weights + str(request.cache_salt or "")
-            if not invalid:
-                rank.check(tokens, tables, first, salt, name)
-            rank.write(tokens, tables, first, first + count, salt)
+            wrong = not invalid.isdisjoint(at for table in tables for at in table)
+            salt = self.weights + str(request.cache_salt or "") + ("wrong" if wrong else "")
+            computed.append(Computed(name, tokens[: first + count], tables, first, salt, wrong))
             end = first + count >= request.num_tokens
             sampled[name] = [_numbers(tokens, "sample")[-1] % 1000] if end else []
+        for name, place in layers:
+            for one in computed:
+                rank.write(place, one)
+            for one in computed:
+                if not one.wrong:
+                    rank.check(place, one)
+            rank.connector.save_kv_layer(name, rank.memory[place[1]], None)
         return sampled
 
-    def _not_loaded(self, rank: Rank) -> bool:
-        """Whether a synchronous load of this step failed: vLLM drops the step's result then."""
+    def _not_loaded(self, rank: Rank) -> set[int]:
+        """The blocks that a synchronous load of this step did not bring: what their request
+        computes is wrong, and vLLM drops the step's result for it."""
         worker = rank.connector.worker
-        return bool(worker is not None and worker._invalid)
+        return set() if worker is None else set(worker._invalid)
 
     def run(self, limit_s: float = LIMIT_S) -> dict[str, Done]:
         """Steps until all requests have ended and all blocks are free."""

@@ -56,8 +56,10 @@ class WeftConnector(KVConnectorBase_V1, SupportsHMA):
         self.scheduler: SchedulerHalf | None = None
         self.worker: WorkerHalf | None = None
         self._number = 0
+        self._by_layer = False
         transfer = vllm_config.kv_transfer_config
         settings = settings_.read(transfer.kv_connector_extra_config)
+        self._by_layer = settings.save == "layers"
         if role == KVConnectorRole.SCHEDULER:
             self._set_policy(settings)
         try:
@@ -129,7 +131,9 @@ class WeftConnector(KVConnectorBase_V1, SupportsHMA):
         attn_metadata: AttentionMetadata,
         **kwargs: Any,
     ) -> None:
-        """Nothing: the step's saves begin together in wait_for_save."""
+        """With save=layers: this layer's saves begin. Else all together, in wait_for_save."""
+        if self.worker is not None and self._by_layer:
+            self.worker.save_layer(self._get_connector_metadata(), layer_name)
 
     def wait_for_save(self) -> None:
         """Starts the step's saves; they go on behind the next steps."""
@@ -199,7 +203,7 @@ class WeftConnector(KVConnectorBase_V1, SupportsHMA):
         self, request: Request, block_ids: tuple[list[int], ...]
     ) -> tuple[bool, dict[str, Any] | None]:
         """Whether the request's blocks must stay for saves under way."""
-        return self.scheduler is not None and self.scheduler.finished(request), None
+        return self.scheduler is not None and self.scheduler.finished(request, block_ids), None
 
     def set_xfer_handshake_metadata(
         self, metadata: dict[int, KVConnectorHandshakeMetadata]
@@ -240,8 +244,8 @@ class WeftConnector(KVConnectorBase_V1, SupportsHMA):
 
     @classmethod
     def requires_piecewise_for_cudagraph(cls, extra_config: dict[str, Any]) -> bool:
-        """Where loads are synchronous, layers wait inside the forward pass."""
-        return bool(extra_config.get("load") == "sync")
+        """Where loads or saves go layer by layer, inside the forward pass."""
+        return extra_config.get("load") == "sync" or extra_config.get("save") == "layers"
 
     def shutdown(self) -> None:
         """Lets saves end and closes."""

@@ -2,7 +2,8 @@
 
 A page is what a block id names: of each layer one run of bytes, or two where keys and values lie
 apart. The library is told once where they are; ops then name blocks by their ids, all layers in one
-op (of a load that layers wait for one by one: an op a layer). What is in a page is the attention
+op (of loads that layers wait for one by one, and of saves that follow the forward pass: an op a
+layer). What is in a page is the attention
 backend's own, so pages have one head and one token, and are copied as they are.
 
 Invariants: the items of an op live until its event has been reaped, and so must the pages; a
@@ -24,7 +25,7 @@ from ..errors import AgainError, Error
 from ..keys import EVENT, OP, Keys
 from ..pool import Pool as StorePool
 from .groups import Group, Shape, UnsupportedError
-from .meta import Blocks, Transfer
+from .meta import Transfer
 
 if TYPE_CHECKING:
     import torch
@@ -45,8 +46,11 @@ class Pages(NamedTuple):
 
 @dataclasses.dataclass(eq=False)
 class Work:
-    """A transfer under way. left: ops not yet ended. done: for each of its block lists how many
-    lead blocks are done in every layer. error: the first op's, by code, that was no miss."""
+    """A transfer under way. left: ops not yet ended, those of later layers too. done: for each of
+    its block lists how many lead blocks are done in every layer. error: the first op's, by code,
+    that was no miss. later: layers whose save is still to be started."""
+
+    opened: Opened
 
     transfer: Transfer
     saving: bool
@@ -57,6 +61,8 @@ class Work:
     error: int = 0
     retried: bool = False
     canceled: bool = False
+    by_layer: bool = False
+    later: set[str] = dataclasses.field(default_factory=set)
 
     @property
     def whole(self) -> bool:
@@ -73,7 +79,7 @@ class Work:
 
 
 class _Op(NamedTuple):
-    work: Work
+    work: Work | None  # None: of nobody who waits
     at: int  # which of the transfer's block lists
     layer: str  # "": all of them
     items: Keys
@@ -145,20 +151,51 @@ class Pool:
     def begin(
         self, opened: Opened, transfer: Transfer, saving: bool, *, by_layer: bool = False
     ) -> Work:
-        """Starts to save or load blocks. by_layer: each layer ends for itself. Errors: Error where
-        the store takes none."""
+        """Starts to save or load blocks. by_layer: each layer ends for itself, and its save starts
+        with `filled`. Errors: Error where the store takes none."""
         if self._queue is None:
             self._open(opened)
         done = [len(blocks.items) for blocks in transfer.blocks]
-        work = Work(transfer, saving, 0, done, time.monotonic(), [])
+        work = Work(opened, transfer, saving, 0, done, time.monotonic(), [], by_layer=by_layer)
         for at, blocks in enumerate(transfer.blocks):
             layers = self._groups[blocks.group].layers if by_layer else ("",)
+            work.left += len(layers)
             for place, layer in enumerate(layers):
-                self._list(opened, work, at, place, layer)
+                if by_layer and saving:
+                    work.later.add(layer)
+                else:
+                    self._list(work, at, place, layer)
         self._submit()
         return work
 
-    def again(self, opened: Opened, work: Work) -> None:
+    def filled(self, work: Work, layer: str) -> None:
+        """A save by layers: this one's bytes are final."""
+        if layer not in work.later:
+            return
+        work.later.remove(layer)
+        for at, blocks in enumerate(work.transfer.blocks):
+            layers = self._groups[blocks.group].layers
+            if layer in layers:
+                self._list(work, at, layers.index(layer), layer)
+        with contextlib.suppress(Error):  # what is not taken now is, with the next reap
+            self._submit()
+
+    def give_up(self, work: Work) -> None:
+        """A save by layers did not become whole: nobody need wait for its blocks."""
+        for blocks in work.transfer.blocks:
+            items = np.ascontiguousarray(blocks.items[blocks.parent :])
+            self._tag += 1
+            op = np.zeros(1, OP)
+            op["tag"], op["key_hi"], op["key_lo"] = self._tag, len(items), work.opened.store.all_memory
+            op["offset"], op["flags"] = low.address(items, False)[0], low.WEFT_LIST
+            op["space"], op["part"] = work.opened.spaces[blocks.group].space, self._part
+            op["kind"], op["timeout_ms"] = low.WEFT_OP_ABORT, TIMEOUT_MS
+            self._ops[self._tag] = _Op(None, 0, "", items)
+            self._late.append(op)
+        with contextlib.suppress(Error):
+            self._submit()
+
+    def again(self, work: Work) -> None:
         """Saves once more what a save left undone, each block for itself: another engine was
         writing some of them."""
         work.retried, work.error = True, 0
@@ -166,14 +203,13 @@ class Pool:
         work.done = [len(blocks.items) for blocks in work.transfer.blocks]
         for at, first in enumerate(undone):
             if first < work.done[at]:
-                self._list(opened, work, at, 0, "", first)
+                work.left += 1
+                self._list(work, at, 0, "", first)
         self._submit()
 
-    def _list(
-        self, opened: Opened, work: Work, at: int, start: int, layer: str, first: int = 0
-    ) -> None:
+    def _list(self, work: Work, at: int, start: int, layer: str, first: int = 0) -> None:
         """One op on a block list from `first` on; of a layer alone where it is named."""
-        blocks: Blocks = work.transfer.blocks[at]
+        opened, blocks = work.opened, work.transfer.blocks[at]
         items = np.ascontiguousarray(blocks.items[first:])
         flags = low.WEFT_LIST
         if not work.retried:
@@ -188,7 +224,6 @@ class Pool:
         )
         self._ops[self._tag] = _Op(work, at, layer, items)
         work.tags.append(self._tag)
-        work.left += 1
         self._late.append(op)
 
     def _submit(self) -> None:
@@ -208,8 +243,8 @@ class Pool:
         count = self._queue.reap(self._events, timeout_ms)
         for tag, value, _, status, _ in self._events[:count].tolist():
             op = self._ops.pop(tag, None)
-            if op is None:
-                continue  # a CANCEL's own
+            if op is None or op.work is None:
+                continue  # a CANCEL's or an ABORT's own
             work = op.work
             work.left -= 1
             if status < 0 and not (work.saving and status == -low.WEFT_EEXISTS):

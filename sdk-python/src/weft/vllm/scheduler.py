@@ -7,6 +7,9 @@ Invariants
   at the next step (None), and after lookup.TIMEOUT_MS the request is computed.
 - A request that failed to load is not looked up again. A request that was begun under another
   version saves nothing: its blocks are of mixed weights.
+- What is computed in a step with synchronous loads is saved by a later step, once no rank has said
+  that a load failed: it might be made of what was not there, also by a request that shares its
+  prefix with one that loads.
 - Blocks that a save may still read are not given back: `request_finished` answers True while a
   step that saves of it is not reported by every rank, and a step that may write to such blocks is
   told to wait for their saves (`fence`)."""
@@ -93,6 +96,7 @@ class SchedulerHalf:
         self._synced: list[str] = []  # loaded by the step before: their pins have served
         self._closing: list[str] = []
         self._dropped: list[str] = []
+        self._owed: list[Transfer] = []  # saves of requests that ended before they were due
         self._number = 0
         self._unreported: dict[int, dict[str, set[int]]] = {}
         self._reports: dict[int, int] = {}
@@ -249,8 +253,9 @@ class SchedulerHalf:
         self._synced = [name for name in self._synced if name in synced]
         self._plans, self._closing, self._dropped = [], [], []
         step.fence = self._conflicts(output, step)
-        if self._saves and opened is not None:
-            step.saves = self._plan_saves(output)
+        step.saves, self._owed = self._owed, []
+        if self._saves and opened is not None and not self._synced:
+            step.saves += self._plan_saves(output)
         if step.saves:
             self._unreported[self._number] = {
                 one.request: {int(at) for blocks in one.blocks for at in blocks.items["offset"]}
@@ -303,14 +308,19 @@ class SchedulerHalf:
         claimed = tracked.claim is not None and tracked.saved >= tracked.claim[1]
         if claimed and not self._saving(name):
             tracked.drop_claim()
-        full = min((computed + count) // block, len(tracked.request.block_hashes))
-        if full <= tracked.saved:
-            return None
-        keys, state = tracked.grow(), output.kv_connector_block_state
+        state = output.kv_connector_block_state
         tables = None if state is None else state.get_block_ids(name)
-        if tables is None:
-            return None
+        return None if tables is None else self._save_to(tracked, tables, computed + count)
+
+    def _save_to(
+        self, tracked: Tracked, tables: tuple[list[int], ...], computed: int
+    ) -> Transfer | None:
+        """The full blocks among `computed` tokens that are not saved yet."""
         first = tracked.saved
+        full = min(computed // self._shape.block_tokens, len(tracked.request.block_hashes))
+        if full <= first:
+            return None
+        keys = tracked.grow()
         lists: list[Blocks] = []
         for place, group in enumerate(self._shape.groups):
             table = tables[group.index]
@@ -323,7 +333,7 @@ class SchedulerHalf:
                     chosen = np.concatenate([before, chosen])
                 lists.append(Blocks(place, chosen, parent))
         tracked.saved = full
-        return Transfer(name, lists) if lists else None
+        return Transfer(tracked.request.request_id, lists) if lists else None
 
     @staticmethod
     def _held(space: Namespace, keys: Keys) -> int:
@@ -351,12 +361,13 @@ class SchedulerHalf:
                 tracked.failed, tracked.loading, tracked.saved = True, False, 0
                 tracked.let_go()
 
-    def finished(self, request: Request) -> bool:
+    def finished(self, request: Request, tables: tuple[list[int], ...]) -> bool:
         """A request has ended; whether its blocks must stay until the workers say so."""
         name = request.request_id
         tracked = self._tracked.pop(name, None)
         if tracked is None:
             return False
+        self._owe(tracked, tables)
         tracked.let_go()
         tracked.drop_claim()
         self._touch(tracked)
@@ -369,9 +380,29 @@ class SchedulerHalf:
             return True
         return False
 
+    def _owe(self, tracked: Tracked, tables: tuple[list[int], ...]) -> None:
+        """Of a request that ended in a step with synchronous loads: the next step saves it."""
+        from vllm.v1.request import RequestStatus
+
+        request, opened = tracked.request, self._link.opened
+        whole = (RequestStatus.FINISHED_STOPPED, RequestStatus.FINISHED_LENGTH_CAPPED)
+        if not self._synced or request.status not in whole:
+            return
+        if request.request_id in self._synced:
+            tracked.loading = False
+        if not self._saves or tracked.failed or opened is None or opened.target != tracked.target:
+            return
+        # The last token was sampled, and nothing is computed of it.
+        computed = min(request.num_computed_tokens, request.num_tokens - 1)
+        plan = self._save_to(tracked, tables, computed)
+        if plan is not None:
+            self._owed.append(plan)
+
     def _saving(self, name: str) -> bool:
-        """Whether saves of the request are not yet reported."""
-        return any(name in one for one in self._unreported.values())
+        """Whether saves of the request are not yet reported, or not yet begun."""
+        return any(name in one for one in self._unreported.values()) or any(
+            plan.request == name for plan in self._owed
+        )
 
     def _touch(self, tracked: Tracked) -> None:
         """Tells Weft that a request used its blocks, and whether they will be wanted again."""

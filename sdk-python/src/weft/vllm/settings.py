@@ -16,12 +16,17 @@ KEYS = {
     "version": "number of the weights; an engine that has others must not share with it",
     "version_file": "a file that holds that number; read when it changes",
     "load": "async (the default: between steps) or sync (before the step, layer by layer)",
+    "save": "async (the default: behind the step) or layers (each layer as soon as it is computed)",
     "single_flight": "true: of engines that want one prefix at a time one computes, others wait",
     "wait_s": "single_flight: how long a request waits for another engine at most (10)",
     "pin_s": "how long a match stays loadable while its request waits to be admitted (60)",
     "load_failure": "recompute (the default) or fail",
 }
-_CHOICES = {"load": ("async", "sync"), "load_failure": ("recompute", "fail")}
+_CHOICES = {
+    "load": ("async", "sync"),
+    "save": ("async", "layers"),
+    "load_failure": ("recompute", "fail"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +38,7 @@ class Settings:
     version: int | None = None
     version_file: str | None = None
     load: str = "async"
+    save: str = "async"
     single_flight: bool = False
     wait_s: float = 10.0
     pin_s: int = 60

@@ -1,7 +1,8 @@
 """A worker's half: carries out each step's loads and saves on this rank's pages.
 
 Invariants
-- A save reads blocks that are full and final: it begins after the forward pass that filled them.
+- A save reads what is full and final: it begins after the forward pass that filled the blocks, or
+  layer by layer after each layer's.
   Before a step that may write to such blocks (Step.fence), and before blocks of an ended request
   are given back, all saves have ended.
 - Every load that was asked for is reported as received, also a failed one; a request of several KV
@@ -46,6 +47,8 @@ class WorkerHalf:
         self._loading: dict[str, Work | None] = {}
         self._sync: list[Work] = []
         self._saving: dict[int, list[Work]] = {}
+        self._begun = 0  # the step whose saves were begun last
+        self._filling: list[Work] = []  # its saves by layers, until all layers are computed
         self._closing: set[str] = set()
         self._received: set[str] = set()
         self._failed: set[str] = set()
@@ -84,7 +87,7 @@ class WorkerHalf:
     def load(self, step: Step) -> None:
         """Starts the step's loads."""
         for transfer in step.loads:
-            work = self._begin(step, transfer, saving=False)
+            work = self._begin(step, transfer, saving=False, by_layer=step.sync)
             if step.sync:
                 if work is None:
                     self._lose(transfer, set(_ids(transfer)), received=False)
@@ -101,25 +104,46 @@ class WorkerHalf:
         if self._sync and pool is not None:
             self._wait(lambda: not pool.layer_pending(layer, self._sync), lambda: self._sync)
 
+    def save_layer(self, step: Step, layer: str) -> None:
+        """Starts the saves of a layer that has just been computed."""
+        if step.saves and self._begun != step.number:
+            self._begin_saves(step, by_layer=True)
+        for work in self._filling:
+            self._fill(work, layer)
+
     def save(self, step: Step) -> None:
-        """Starts the step's saves. The synchronous loads have ended by now."""
-        if self._sync:
-            self._wait(lambda: not any(one.left for one in self._sync), lambda: self._sync)
-            self._sync = []
-        if not step.saves:
-            return
+        """Starts the step's saves, or what is left of them. The synchronous loads have ended by
+        now."""
+        self._end_sync()
+        if step.saves and self._begun != step.number:
+            self._begin_saves(step, by_layer=False)
+        for work in self._filling:
+            for layer in sorted(work.later):
+                self._fill(work, layer)
+        self._filling = []
+
+    def _begin_saves(self, step: Step, *, by_layer: bool) -> None:
         works = []
-        if self._saves:
-            for transfer in step.saves:
-                work = self._begin(step, transfer, saving=True)
-                if work is None:
-                    self.stats.add("failed_saves")
-                else:
-                    works.append(work)
+        for transfer in step.saves if self._saves else ():
+            work = self._begin(step, transfer, saving=True, by_layer=by_layer)
+            if work is None:
+                self.stats.add("failed_saves")
+            else:
+                works.append(work)
+        self._begun, self._filling = step.number, list(works)
         if works:
             self._saving[step.number] = works
         else:
             self._report.saved[step.number] += 1
+
+    def _fill(self, work: Work, layer: str) -> None:
+        assert self._pool is not None
+        self._pool.filled(work, layer)
+
+    def _end_sync(self) -> None:
+        if self._sync:
+            self._wait(lambda: not any(one.left for one in self._sync), lambda: self._sync)
+            self._sync = []
 
     def results(self, step: Step) -> tuple[set[str], set[str], set[str]]:
         """Requests whose blocks are saved (of those closing), received, and failed of these."""
@@ -149,12 +173,14 @@ class WorkerHalf:
 
     # Under way.
 
-    def _begin(self, step: Step, transfer: Transfer, *, saving: bool) -> Work | None:
+    def _begin(
+        self, step: Step, transfer: Transfer, *, saving: bool, by_layer: bool
+    ) -> Work | None:
         opened = self._link.opened
         if self._pool is None or opened is None or opened.target != step.target:
             return None
         try:
-            return self._pool.begin(opened, transfer, saving, by_layer=step.sync and not saving)
+            return self._pool.begin(opened, transfer, saving, by_layer=by_layer)
         except Error as error:
             self._link.failed(error)
             return None
@@ -212,17 +238,18 @@ class WorkerHalf:
             self._link.worked()
 
     def _saved(self, work: Work) -> None:
-        opened = self._link.opened
-        if work.error == low.WEFT_EHELD and not work.retried and opened is not None:
-            assert self._pool is not None
+        assert self._pool is not None
+        if work.error == low.WEFT_EHELD and not work.retried and not work.by_layer:
             try:
-                self._pool.again(opened, work)
+                self._pool.again(work)
                 return
             except Error as error:
                 self._link.failed(error)
         self._count(work, "save", "saved")
         if not work.whole:
             self.stats.add("failed_saves")
+            if work.by_layer:
+                self._pool.give_up(work)
         for number, works in list(self._saving.items()):
             if work in works:
                 works.remove(work)
