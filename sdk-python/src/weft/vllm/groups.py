@@ -53,6 +53,12 @@ class Shape:
     dtype: str
     layout: str
 
+    @property
+    def fingerprint(self) -> str:
+        """Of all that two engines must agree on to share blocks, but for the weights."""
+        groups = [(group.suffix, group.layers, group.pages) for group in self.groups]
+        return digest([self.layout, self.dtype, self.block_tokens, self.parts, groups])
+
     def options(self, group: Group, writer: str) -> dict[str, Option]:
         """Of weft_namespace_open, but for the version."""
         same = len(set(group.pages)) == 1
@@ -62,7 +68,8 @@ class Shape:
             "block_tokens": self.block_tokens,
             "layers": len(group.layers) if same else None,
             "dtype": self.dtype,
-            "layout": f"{self.layout};layers={digest([group.layers, group.pages])}",
+            # What differs is named in an error of 248 bytes: what may differ most stands first.
+            "layout": f"vllm;layers={digest([group.layers, group.pages])};{self.layout}",
             "writer": writer,
         }
 
@@ -145,11 +152,11 @@ def shape_of(config: VllmConfig, kv_cache: KVCacheConfig) -> Shape:
     )
     replicas = max(1, kv_cache.kv_tp_replicas)
     words = {
-        "order": kv_cache.kv_cache_layout or "default",
-        "isa": _isa(config, kv_cache),
-        "kv": cache.cache_dtype,
-        "hash": algorithm,
         "model": config_digest(config),
+        "kv": cache.cache_dtype,
+        "isa": _isa(config, kv_cache),
+        "order": kv_cache.kv_cache_layout or "default",
+        "hash": algorithm,
     }
     return Shape(
         groups,
@@ -157,5 +164,5 @@ def shape_of(config: VllmConfig, kv_cache: KVCacheConfig) -> Shape:
         parallel.tensor_parallel_size // replicas,
         replicas,
         str(config.model_config.dtype).removeprefix("torch."),
-        "vllm;" + ";".join(f"{key}={value}" for key, value in words.items()),
+        ";".join(f"{key}={value}" for key, value in words.items()),
     )

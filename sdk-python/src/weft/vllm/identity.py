@@ -3,7 +3,8 @@
 Two engines share blocks only if they agree on everything that a byte of KV depends on. Where the
 user gives no version of the weights, the default namespace carries a fingerprint of them: engines
 with other weights under the same name then never meet. With a version the number stands for the
-weights, and the name has only the config's fingerprint, so that it outlives an update."""
+weights, and the name has only the layout's fingerprint, so that it outlives an update. Engines of
+one model whose blocks differ (ranks, block size, dtype) have namespaces of their own."""
 
 from __future__ import annotations
 
@@ -76,9 +77,10 @@ def weights_digest(config: VllmConfig) -> str:
     return seen.hexdigest()[:12]
 
 
-def namespace_name(config: VllmConfig, versioned: bool) -> str:
-    """`vllm/NAME-FINGERPRINT`, of the characters that a namespace may have."""
+def namespace_name(config: VllmConfig, fingerprint: str, versioned: bool) -> str:
+    """`vllm/NAME-FINGERPRINT`, of the characters that a namespace may have. fingerprint: of the
+    layout, which has the config's."""
     model = config.model_config
     name = re.sub(r"[^A-Za-z0-9._+@-]", "_", Path(str(model.model)).name or "model")[:80]
-    parts = [config_digest(config)] + ([] if versioned else [weights_digest(config)])
+    parts = [fingerprint] + ([] if versioned else [weights_digest(config)])
     return f"vllm/{name}-{digest(parts)}"

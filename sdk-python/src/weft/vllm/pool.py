@@ -186,10 +186,11 @@ class Pool:
             items = np.ascontiguousarray(blocks.items[blocks.parent :])
             self._tag += 1
             op = np.zeros(1, OP)
-            op["tag"], op["key_hi"], op["key_lo"] = self._tag, len(items), work.opened.store.all_memory
-            op["offset"], op["flags"] = low.address(items, False)[0], low.WEFT_LIST
-            op["space"], op["part"] = work.opened.spaces[blocks.group].space, self._part
-            op["kind"], op["timeout_ms"] = low.WEFT_OP_ABORT, TIMEOUT_MS
+            opened = work.opened
+            op["kind"], op["flags"], op["timeout_ms"] = low.WEFT_OP_ABORT, low.WEFT_LIST, TIMEOUT_MS
+            op["tag"], op["key_hi"], op["key_lo"] = self._tag, len(items), opened.store.all_memory
+            op["offset"] = low.address(items, False)[0]
+            op["space"], op["part"] = opened.spaces[blocks.group].space, self._part
             self._ops[self._tag] = _Op(None, 0, "", items)
             self._late.append(op)
         with contextlib.suppress(Error):

@@ -1,13 +1,18 @@
 """What the connector counts: in vLLM's log line and in its Prometheus endpoint.
 
 Every figure is a sum, so that processes, ranks and intervals add up. Names are Prometheus counters
-vllm:weft_NAME_total, one a label set of the engine."""
+vllm:weft_NAME_total, of the encoder cache vllm:weft_encoder_NAME_total, one a label set of the
+engine."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import Counter
+from vllm.distributed.ec_transfer.ec_connector.metrics import (
+    ECConnectorPromMetrics,
+    ECConnectorStats,
+)
 from vllm.distributed.kv_transfer.kv_connector.v1.metrics import (
     KVConnectorPromMetrics,
     KVConnectorStats,
@@ -15,6 +20,7 @@ from vllm.distributed.kv_transfer.kv_connector.v1.metrics import (
 from vllm.v1.metrics.utils import create_metric_per_engine
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
     from vllm.config import VllmConfig
 
 COUNTERS = {
@@ -37,8 +43,18 @@ COUNTERS = {
 }
 
 
-class WeftStats(KVConnectorStats):
-    """Sums by name; a name that is absent is 0."""
+ENCODER = {
+    "lookups": "Images looked up in Weft.",
+    "hits": "Images found, in as many tokens as the request needs.",
+    "loaded_bytes": "Bytes of embeddings loaded.",
+    "saves": "Images saved.",
+    "saved_bytes": "Bytes of embeddings saved.",
+    "failed_saves": "Images not saved: the node failed or was away, or too many waited.",
+}
+
+
+class Sums:
+    """Sums by name; a name that is absent is 0. Threads: one."""
 
     data: dict[str, float]
 
@@ -50,7 +66,7 @@ class WeftStats(KVConnectorStats):
         """All to 0."""
         self.data = {}
 
-    def aggregate(self, other: KVConnectorStats) -> WeftStats:
+    def aggregate(self, other: Any) -> Self:
         """Adds another's sums to these."""
         for name, value in other.data.items():
             self.add(name, value)
@@ -60,13 +76,26 @@ class WeftStats(KVConnectorStats):
         """Whether nothing was counted."""
         return not any(self.data.values())
 
-    def take(self) -> WeftStats | None:
+    def take(self) -> Self | None:
         """What was counted since the last take, or None."""
         if self.is_empty():
             return None
-        taken = WeftStats(data=self.data)
+        taken = type(self)()
+        taken.data = self.data
         self.reset()
         return taken
+
+
+class EncoderStats(Sums, ECConnectorStats):
+    """Of the encoder cache."""
+
+    def reduce(self) -> dict[str, int | float]:
+        """For the log line of an interval."""
+        return {f"Weft {name.replace('_', ' ')}": int(self.data.get(name, 0)) for name in ENCODER}
+
+
+class WeftStats(Sums, KVConnectorStats):
+    """Of the KV cache."""
 
     def reduce(self) -> dict[str, int | float]:
         """For the log line of an interval."""
@@ -90,28 +119,52 @@ class WeftStats(KVConnectorStats):
         return words
 
 
-class WeftPromMetrics(KVConnectorPromMetrics):
-    """The counters in vLLM's registry."""
+class Counters:
+    """The counters in vLLM's registry: `prefix` and the name."""
 
     def __init__(
         self,
-        vllm_config: VllmConfig,
+        words: dict[str, str],
+        prefix: str,
         metric_types: dict[type[Any], type[Any]],
         labelnames: list[str],
         per_engine_labelvalues: dict[int, list[object]],
     ) -> None:
-        super().__init__(vllm_config, metric_types, labelnames, per_engine_labelvalues)
         kind = metric_types[Counter]
         self._counters = {
             name: create_metric_per_engine(
-                kind(name=f"vllm:weft_{name}", documentation=words, labelnames=labelnames),
+                kind(name=f"{prefix}{name}", documentation=text, labelnames=labelnames),
                 per_engine_labelvalues,
             )
-            for name, words in COUNTERS.items()
+            for name, text in words.items()
         }
+
+    def add(self, data: dict[str, Any], engine: int) -> None:
+        """Adds an interval's sums."""
+        for name, value in data.items():
+            if name in self._counters and value:
+                self._counters[name][engine].inc(value)
+
+
+class WeftPromMetrics(KVConnectorPromMetrics):
+    """Of the KV cache, as vLLM asks for them."""
+
+    def __init__(self, vllm_config: VllmConfig, *of: Any) -> None:
+        super().__init__(vllm_config, *of)
+        self._weft = Counters(COUNTERS, "vllm:weft_", *of)
 
     def observe(self, transfer_stats_data: dict[str, Any], engine_idx: int = 0) -> None:
         """Adds an interval's sums."""
-        for name, value in transfer_stats_data.items():
-            if name in self._counters and value:
-                self._counters[name][engine_idx].inc(value)
+        self._weft.add(transfer_stats_data, engine_idx)
+
+
+class EncoderPromMetrics(ECConnectorPromMetrics):
+    """Of the encoder cache, as vLLM asks for them."""
+
+    def __init__(self, vllm_config: VllmConfig, *of: Any) -> None:
+        super().__init__(vllm_config, *of)
+        self._weft = Counters(ENCODER, "vllm:weft_encoder_", *of)
+
+    def observe(self, transfer_stats_data: dict[str, Any], engine_idx: int = 0) -> None:
+        """Adds an interval's sums."""
+        self._weft.add(transfer_stats_data, engine_idx)
