@@ -14,18 +14,21 @@ namespace {
 
 constexpr uint64_t kMark = uint64_t{0x5ef7} << 48;
 
+/** The last three are stored before `handle` is, and read behind a load of it that found the same
+ * handle. */
 struct Entry {
     std::atomic<uint64_t> handle{0};  // 0: free or closed
     std::atomic<uint32_t> inside{0};
-    std::atomic<uint64_t> generation{0};
+    std::atomic<uint64_t> generation{0};  // grows under `adding`; else only compared
     uint64_t forks = 0;
     Store* store = nullptr;
     Queue* queue = nullptr;
 };
 
 std::array<Entry, Handles::kMost> entries;
-std::atomic<uint64_t> forks{0};  // of this process, counted in the child
-std::mutex adding;               // guards the search for a free entry
+// Of this process, counted in the child. Relaxed: changed while the process has one thread.
+std::atomic<uint64_t> forks{0};
+std::mutex adding;  // guards the search for a free entry
 std::once_flag fork_once;
 
 uint32_t place_of(uint64_t handle) { return static_cast<uint32_t>(handle >> 4 & 0xfff); }
@@ -50,7 +53,7 @@ uint64_t Handles::add(Kind kind, Store* store, Queue* queue) {
         entry.inside.store(0);
         entry.forks = forks.load(std::memory_order_relaxed);
         uint64_t handle = kMark | (generation & 0xffffffff) << 16 | uint64_t{place} << 4 | kind;
-        entry.handle.store(handle, std::memory_order_seq_cst);
+        entry.handle.store(handle, std::memory_order_seq_cst);  // pairs with the load in enter
         return handle;
     }
     return 0;
@@ -61,11 +64,13 @@ bool Handles::remove(uint64_t handle, uint32_t left) {
     // Seq_cst, as in enter: either the call sees the closed entry, or this sees the call inside.
     uint64_t open = handle;
     if (!entry.handle.compare_exchange_strong(open, 0, std::memory_order_seq_cst)) return false;
+    // Pairs with the release by which a hold ends: nothing of that call is left.
     while (entry.inside.load(std::memory_order_seq_cst) > left) std::this_thread::yield();
     return true;
 }
 
 void Handles::put_back(uint64_t handle) {
+    // As in add.
     entries[place_of(handle)].handle.store(handle, std::memory_order_seq_cst);
 }
 
@@ -76,6 +81,7 @@ void Handles::Hold::enter(Kind kind, uint64_t handle) {
         return;
     }
     Entry& entry = entries[place_of(handle)];
+    // Seq_cst, both: see remove. That the handle is this one also hands on what `add` stored.
     entry.inside.fetch_add(1, std::memory_order_seq_cst);
     if (entry.handle.load(std::memory_order_seq_cst) != handle) {
         entry.inside.fetch_sub(1, std::memory_order_release);
@@ -94,6 +100,7 @@ void Handles::Hold::enter(Kind kind, uint64_t handle) {
     queue = entry.queue;
 }
 
+/** Release: pairs with the load in remove. */
 Handles::Hold::~Hold() {
     if (place_ != UINT32_MAX) entries[place_].inside.fetch_sub(1, std::memory_order_release);
 }

@@ -184,6 +184,7 @@ Result<Opened> Cache::open_namespace(uint32_t session, const std::string& name,
     Opening& kept = of.openings[opening.id] = std::move(opening);
     space.openings[kept.id] = session;
     space.writing->add_opening(kept);
+    // Relaxed: where the ring begins is a count, ordered by nothing.
     space.space->attach({kept.id, page, page->touch_count.load_relaxed()});
     return Opened{kept.id, space.space.get(), kept.version, (allowed & kWrite) != 0};
 }
@@ -424,6 +425,7 @@ void Cache::pin(Space& space, Opening& opening, const Request& request, uint64_t
         uint32_t slot = reply.items[i].slot;
         if (slot == kNoSlot) continue;
         space.space->slots().info(slot).pins++;
+        // Relaxed, here and in unpin: the node's own word, under its lock.
         pin.slots.emplace_back(slot, space.space->slots().header(slot).gen.load_relaxed());
     }
     pinned_blocks_ += pin.slots.size();

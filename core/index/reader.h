@@ -33,6 +33,7 @@ class IndexReader {
   public:
     IndexReader() = default;
     explicit IndexReader(std::byte* base) : base_(base) {
+        // Relaxed: constants, stored before the node sent the file's descriptor.
         const IndexHeader& header = this->header();
         buckets_ = at<Bucket>(header.buckets.load_relaxed());
         overflow_ = at<Bucket>(header.overflow.load_relaxed());
@@ -42,11 +43,16 @@ class IndexReader {
     }
 
     const IndexHeader& header() const { return *reinterpret_cast<const IndexHeader*>(base_); }
+    /** Acquire: pairs with the release of set_serve_until: a lease is seen with all that the node
+     * did before it renewed it. */
     bool serves(uint64_t now) const { return now < header().serve_until.load_acquire(); }
+    /** Acquire: pairs with the release of raise_floor. That an op after the fence's event sees the
+     * floor is by the message that told of the event. */
     uint64_t floor() const { return header().floor.load_acquire(); }
     SlotHeader& slot(uint32_t slot) const { return slots_[slot]; }
     uint64_t slots_max() const { return slots_max_; }
 
+    /** Relaxed, here and in prefetch_slot: a guess, which no answer depends on. */
     void prefetch_bucket(uint64_t hash) const {
         __builtin_prefetch(&buckets_[bucket_of(hash, count(header().table.load_relaxed()))]);
     }
@@ -76,6 +82,8 @@ class IndexReader {
     bool hold_slot(uint32_t slot, uint64_t gen, SharedWord& cell, Found& out) const {
         if (slot >= slots_max_) return false;
         const SlotHeader& header = slots_[slot];
+        // As in `check`; acquire pairs with the release of renew_gen or publish, and what follows
+        // is relaxed behind it: the hazard keeps the header as it is.
         fabric::store_and_fence(cell, uint64_t{slot} + 1);
         if (header.gen.load_acquire() != gen) {
             cell.store_release(0);
@@ -93,7 +101,8 @@ class IndexReader {
                (size & kParentKnown) != 0};
         return true;
     }
-    /** The checksum of a held slot's part; 0: not known. */
+    /** The checksum of a held slot's part; 0: not known. Relaxed: behind the acquire load of gen
+     * by which the slot is held. */
     uint64_t checksum(uint32_t slot, uint32_t part, uint32_t parts) const {
         if (part == 0) return slots_[slot].checksum.load_relaxed();
         uint64_t offset = header().checksums.load_relaxed() +
@@ -102,12 +111,14 @@ class IndexReader {
     }
     /** Is a held slot still what it was: the same attempt, or what that attempt published? */
     bool still(uint32_t slot, uint64_t gen) const {
+        // The fence puts the reads of bytes before this load of gen. Pairs with the fence in
+        // settle_limbo, which puts a fresh gen before the bytes of whoever gets the slot next.
         fabric::fence_acquire();
         uint64_t now = slots_[slot].gen.load_relaxed();
         return now == gen || (odd(gen) && now == gen + 1);
     }
     /** As look, with the slot held by `cell`, until somebody stores 0 there; on a miss the cell is
-     * 0. */
+     * 0, by a release as in Cells::give. */
     Look hold(const Key& key, uint64_t hash, uint64_t version, uint64_t now, SharedWord& cell,
               Found& out, uint32_t guess = kNoSlot) const {
         if (right_guess(guess, key, version, now, &cell, out)) return Look::hit;
@@ -134,6 +145,8 @@ class IndexReader {
     Look scan(const Key& key, uint64_t hash, uint64_t version, uint64_t now, SharedWord* cell,
               Found& out) const {
         for (int retry = 0; retry < kRetries; retry++) {
+            // Acquire, both: pair with the release stores by which Table::split and a Change end:
+            // an even sequence is seen with the entries that it stands for. These are relaxed.
             uint64_t table = header().table.load_acquire();
             if (odd(table)) continue;
             const Bucket* bucket = &buckets_[bucket_of(hash, count(table))];
@@ -162,7 +175,8 @@ class IndexReader {
                 part = &overflow_[next];
             }
             // An entry may have moved past the scan, or the table grown: then absence proves
-            // nothing.
+            // nothing. The fence pairs with the release fence of a Change behind its odd sequence
+            // (and behind the table's): who saw a changed entry sees that sequence.
             fabric::fence_acquire();
             if (!again && bucket->link.load_relaxed() == link &&
                 header().table.load_relaxed() == table) {
@@ -178,11 +192,12 @@ class IndexReader {
                 Found& out) const {
         if (slot >= slots_max_) return Check::wrong;
         const SlotHeader& header = slots_[slot];
+        // Pairs with the release store of an even gen in Namespace::publish, behind the header.
         uint64_t gen = header.gen.load_acquire();
         if (odd(gen)) return Check::wrong;  // not there; if it moved, the bucket's sequence tells
         if (cell != nullptr) {
             // Pairs with the node's seq_cst fence between its store of an odd gen and its scan of
-            // the cells: one of the two sees the other.
+            // the cells: one of the two sees the other. From here on the header stays as it is.
             fabric::store_and_fence(*cell, uint64_t{slot} + 1);
             if (header.gen.load_acquire() != gen) {
                 cell->store_release(0);
@@ -204,8 +219,8 @@ class IndexReader {
                expiry,
                (size & kParentKnown) != 0};
         if (cell == nullptr) {
-            // Pairs with the node's release fence behind its store of an odd gen, before it changes
-            // the header.
+            // Pairs with the fence in settle_limbo between an odd gen and any change of the header:
+            // who read something changed sees the gen changed.
             fabric::fence_acquire();
             if (header.gen.load_relaxed() != gen) return Check::changed;
         }

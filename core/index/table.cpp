@@ -20,12 +20,14 @@ class Table::Change {
   public:
     explicit Change(Bucket& bucket) : link_(bucket.link) {
         link_.store_relaxed(link_.load_relaxed() + 1);
-        fabric::fence_release();  // pairs with the acquire fence before the reader's second look at
-                                  // link
+        // Pairs with the acquire fence before the reader's second look at link and table: who sees
+        // an entry of this change sees the odd sequence, or a later one.
+        fabric::fence_release();
     }
     ~Change() {
         uint64_t link = link_.load_relaxed();
-        // The sequence is the low half and must not carry into the overflow index.
+        // The sequence is the low half and must not carry into the overflow index. Release: pairs
+        // with the reader's acquire load of link, before it looks at the entries.
         link_.store_release((link & ~uint64_t{UINT32_MAX}) | static_cast<uint32_t>(link + 1));
     }
     Change(const Change&) = delete;
@@ -45,7 +47,7 @@ Table::Table(std::byte* base, Reserve reserve)
 bool Table::start() {
     if (!have_bucket(0)) return false;
     count_ = 1;
-    header_->table.store_release(uint64_t{1} << 32);
+    header_->table.store_release(uint64_t{1} << 32);  // pairs as in split
     return true;
 }
 
@@ -173,6 +175,7 @@ bool Table::split() {
         auto index = static_cast<uint32_t>(part->link.load_relaxed() >> 32);
         if (index != 0) chain.push_back(index);
     }
+    // Relaxed: the release fence of the first Change stands between this and what it changes.
     header_->table.store_relaxed(header_->table.load_relaxed() + 1);
     {
         Change change_from(*from);
@@ -194,6 +197,7 @@ bool Table::split() {
     }
     count_ = added + 1;
     uint64_t sequence = static_cast<uint32_t>(header_->table.load_relaxed()) + uint64_t{1};
+    // Release: pairs with the reader's acquire load of table; the new bucket is whole.
     header_->table.store_release(uint64_t{count_} << 32 | static_cast<uint32_t>(sequence));
     return true;
 }

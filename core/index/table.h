@@ -4,7 +4,8 @@
 //
 // Invariants: every change of entries happens while the sequence of their primary bucket is odd;
 // growth also makes the table's sequence odd; an entry names a slot at most once. One thread (the
-// node's lock) calls this.
+// node's lock) calls this, and stores all these words: its loads are relaxed, and so are its stores
+// of entries and links, which lie between a Change's two stores of a sequence.
 #pragma once
 #include <functional>
 #include <vector>

@@ -126,6 +126,7 @@ int32_t Store::release(const uint64_t* handles, uint32_t count) {
 }
 
 int32_t Store::release_view(uint64_t handle) {
+    // Acquire: as in find_space.
     Space* space = spaces_[handle >> 50 & 1023].load(std::memory_order_acquire);
     Mapped* mapped =
         space == nullptr ? nullptr : space->numbered(static_cast<uint32_t>(handle >> 42 & 255));
@@ -138,10 +139,11 @@ int32_t Store::release_view(uint64_t handle) {
 /** As ABORT does, but nobody waits. */
 int32_t Store::release_reservation(uint64_t handle) {
     for (std::atomic<Space*>& place : spaces_) {
-        Space* space = place.load(std::memory_order_acquire);
+        Space* space = place.load(std::memory_order_acquire);  // as in find_space
         if (space == nullptr) continue;
         // Before it is looked for: if another incarnation comes meanwhile, it was this one's.
         std::shared_ptr<Mapped> mapped = space->mapped();
+        // The counts pair with drop_unviewed's load.
         if (std::shared_ptr<Mapped> ended = space->take_ended(handle)) {
             ended->reservations.fetch_sub(1);
             return -WEFT_ECLOSED;

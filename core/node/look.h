@@ -26,6 +26,7 @@ inline uint32_t thread_hint() {
     return static_cast<uint32_t>(reinterpret_cast<uintptr_t>(&here) >> 12) * 7;
 }
 
+/** Acquire: pairs with Store::lost; see Mapped::gone. */
 inline bool served(const Mapped& mapped, uint64_t now) {
     return !mapped.gone.load(std::memory_order_acquire) && mapped.reader().serves(now);
 }

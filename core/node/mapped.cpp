@@ -8,7 +8,8 @@ void Mapped::add_segment(uint32_t segment, uint64_t slot_bytes, fabric::Mapping 
     std::lock_guard<std::mutex> guard(lock_);
     MappedSegment& of = segments_[segment % kSegmentsMax];
     if (owned_.count(segment) != 0) return;
-    // What is in its place came too late: nobody holds a slot of it.
+    // What is in its place came too late: nobody holds a slot of it. Release, here and below, pairs
+    // with Mapped::load: null, then the id, then what it stands for.
     of.read.store(nullptr, std::memory_order_release);
     of.write.store(nullptr, std::memory_order_release);
     std::erase_if(owned_, [&](const auto& other) {
@@ -26,6 +27,7 @@ void Mapped::drop_segment(uint32_t segment) {
     std::lock_guard<std::mutex> guard(lock_);
     MappedSegment& of = segments_[segment % kSegmentsMax];
     if (owned_.count(segment) == 0) return;
+    // The node said that no slot of it is published and no hazard left: nobody loads these.
     of.read.store(nullptr, std::memory_order_release);
     of.write.store(nullptr, std::memory_order_release);
     owned_.erase(segment);
@@ -34,6 +36,8 @@ void Mapped::drop_segment(uint32_t segment) {
 void Mapped::drop_unviewed() {
     std::set<uint32_t> viewed;
     for (const SharedWord& cell : page_->cells) {
+        // Acquire: pairs with the release in Cells::give. No hazard comes: `gone` was stored before
+        // the ReadSide::synchronize that the caller has behind it.
         uint64_t value = cell.load_acquire();
         if (value == 0 || value > reader_.slots_max()) continue;
         viewed.insert(static_cast<uint32_t>(
@@ -48,6 +52,7 @@ void Mapped::drop_unviewed() {
             continue;
         }
         MappedSegment& of = segments_[owned->first % kSegmentsMax];
+        // As in drop_segment: nobody loads these any more.
         of.read.store(nullptr, std::memory_order_release);
         of.write.store(nullptr, std::memory_order_release);
         owned = owned_.erase(owned);

@@ -21,6 +21,8 @@
 
 namespace weft {
 
+/** See Mapped::load for the orders of these. slot_bytes is relaxed: stored before the pointers'
+ * release, loaded behind their acquire, or by one to whom a message named a slot of the segment. */
 struct MappedSegment {
     std::atomic<const std::byte*> read{nullptr};
     std::atomic<std::byte*> write{nullptr};
@@ -76,6 +78,7 @@ class Mapped {
     /** After the node's death: nothing is served any more, but what views hold stays. */
     void drop_unviewed();
 
+    /** Relaxed, these three: the ring is lossy and the counts are ordered by nothing. */
     void touch(Touch use) {
         uint64_t at = page_->touch_count.fetch_add_relaxed(1);
         page_->touches[at % kTouchRecords].store_relaxed(use.pack());
@@ -86,22 +89,27 @@ class Mapped {
     }
     void count_miss(uint32_t reason) { page_->misses[reason % kMissReasons].fetch_add_relaxed(1); }
 
-    /** The connection to its node has ended; a resumed one is the same node. */
+    /** The connection to its node has ended; a resumed one is the same node. Stored (release) by
+     * the link's loop, loaded (acquire) by who reads inside the store's ReadSide, whose synchronize
+     * proves that nobody who saw false still reads. */
     std::atomic<bool> gone{false};
     /** The namespace has advanced past this opening's version while its node was away: it is not
-     * opened again. */
+     * opened again. Release and acquire, but a flag that stays needs no order. */
     std::atomic<bool> fenced_away{false};
     bool fenced() const {
         return fenced_away.load(std::memory_order_acquire) || reader_.floor() > version_;
     }
-    /** Reservations that the caller may still write to. */
+    /** Reservations that the caller may still write to. Counted down (seq_cst, so release) when its
+     * writes are over; pairs with the acquire load in drop_unviewed, before it unmaps. */
     std::atomic<uint32_t> reservations{0};
     /** What keeps the memory behind the pointers; set by who mapped it. */
     std::shared_ptr<void> keeper;  // shared with nobody but a reconnect's copy
 
   private:
     /** The pointer, if it is the segment's: the id is stored between a null and the new pointer, so
-     * two equal looks around it are of one segment. */
+     * two equal looks around it are of one segment. Acquire, all three: they pair with the release
+     * stores of add_segment and keep this order among themselves. That the memory stays mapped is
+     * by the caller's hazard or reservation, not by these. */
     template <typename T>
     static T* load(const MappedSegment& of, const std::atomic<T*>& pointer, uint32_t segment) {
         T* first = pointer.load(std::memory_order_acquire);

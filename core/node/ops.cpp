@@ -35,6 +35,8 @@ int32_t Store::submit(Queue& queue, const weft_op* ops, uint32_t count) {
         if (operation == nullptr)
             return i > 0 ? static_cast<int32_t>(i)
                          : (queue.closing() ? -WEFT_ECLOSED : -WEFT_EAGAIN);
+        // The queue's lock handed the operation over: its state is this thread's own. Release:
+        // pairs with the acquire loads of those who look at all operations (ops_end.cpp).
         operation->state.store(
             with_stage(operation->state.load(std::memory_order_relaxed), Stage::running),
             std::memory_order_release);
@@ -45,6 +47,7 @@ int32_t Store::submit(Queue& queue, const weft_op* ops, uint32_t count) {
 
 void OpRunner::begin(Operation& operation) {
     const weft_op& op = operation.op;
+    // Relaxed: the owner's, until let_go's store of state hands it on.
     operation.tag.store(op.tag, std::memory_order_relaxed);
     operation.next = operation.lead = operation.viewed = 0;
     operation.failed = false;
@@ -81,6 +84,9 @@ bool OpRunner::attach(Operation& operation) {
              offsetof(weft_op, space));
         return false;
     }
+    // Counts of users: who takes the thing away first unhooks it, then waits for the calls inside
+    // (ReadSide::synchronize), of which this is one, and then looks at the count. The acquire
+    // orders nothing more.
     operation.space->users.fetch_add(1, std::memory_order_acquire);
     operation.mapped = operation.space->mapped(operation.view_number);
     const NamespaceConfig& config = operation.mapped->config();
@@ -98,7 +104,7 @@ bool OpRunner::attach(Operation& operation) {
                  offsetof(weft_op, region));
             return false;
         }
-        operation.region->users.fetch_add(1, std::memory_order_acquire);
+        operation.region->users.fetch_add(1, std::memory_order_acquire);  // the same
         if (operation.region->pages != nullptr && !attach_pool(operation)) return false;
     }
     return attach_items(operation);
@@ -149,7 +155,7 @@ bool OpRunner::attach_items(Operation& operation) {
              offsetof(weft_op, key_lo));
         return false;
     }
-    operation.list->users.fetch_add(1, std::memory_order_acquire);
+    operation.list->users.fetch_add(1, std::memory_order_acquire);  // as in attach
     uint64_t bytes = op.key_hi * sizeof(weft_item);
     const Region& list = *operation.list;
     bool inside =
@@ -219,7 +225,7 @@ void OpRunner::go_on(Operation& operation) {
             request.number = by_key ? 0 : op.offset;
             if (by_key) return ask(operation, &OpRunner::settled);
             if (std::shared_ptr<Mapped> ended = operation.space->take_ended(op.offset)) {
-                ended->reservations.fetch_sub(1);
+                ended->reservations.fetch_sub(1);  // pairs with drop_unviewed's load
                 return fail(operation, WEFT_ECLOSED, "the reservation ended with its node");
             }
             if (!operation.space->knows_reservation(op.offset)) {
@@ -308,6 +314,8 @@ void OpRunner::cancel_rest(Operation& operation, uint32_t first) {
 /** The operation is nobody's now, and others may end it. False: it was to end, and has. */
 bool OpRunner::let_go(Operation& operation, uint64_t state) {
     uint64_t deadline = operation.deadline;
+    // Seq_cst: before the look at `cancel`, as end_now stores that before it looks at the stage;
+    // and the release that pairs with the exchange of whoever goes on (move_stage).
     operation.state.store(state, std::memory_order_seq_cst);
     // After the state: whoever ends what is overdue finds either the op or the deadline.
     store_.note_deadline(deadline);
@@ -317,6 +325,7 @@ bool OpRunner::let_go(Operation& operation, uint64_t state) {
 }
 
 void OpRunner::queue(Operation& operation) {
+    // Relaxed: the owner's own word.
     uint64_t state = with_stage(operation.state.load(std::memory_order_relaxed), Stage::queued);
     uint32_t priority = operation.queue->priority();
     std::shared_ptr<Queue> of = operation.queue->shared_from_this();
@@ -373,6 +382,7 @@ void OpRunner::finish(Operation& operation) {
                                                    : std::string_view(operation.story));
         if (event.status != -WEFT_EEXISTS) event.value = is_list(operation) ? event.value : 0;
     }
+    // Release: pairs with the load of users by who takes the thing away: the op is done with it.
     if (operation.region != nullptr)
         operation.region->users.fetch_sub(1, std::memory_order_release);
     if (operation.list != nullptr) operation.list->users.fetch_sub(1, std::memory_order_release);
@@ -385,6 +395,8 @@ void OpRunner::finish(Operation& operation) {
     operation.pieces.clear();
     operation.uses.clear();
     operation.corrupt.clear();
+    // Relaxed: the owner's own word. Release: pairs with the acquire loads in ops_end.cpp; the next
+    // owner gets it by the queue's lock.
     uint64_t state = operation.state.load(std::memory_order_relaxed);
     operation.state.store(with_stage(state + (uint64_t{1} << kStageBits), Stage::idle),
                           std::memory_order_release);

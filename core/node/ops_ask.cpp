@@ -42,6 +42,7 @@ Request& OpRunner::request_for(Operation& operation, Verb verb, uint32_t first,
 
 /** Asks what the operation's question says. */
 void OpRunner::ask(Operation& operation, Continue then) {
+    // Relaxed: the owner's own word.
     uint64_t state = with_stage(operation.state.load(std::memory_order_relaxed), Stage::waiting);
     std::unique_ptr<Question> question = std::move(operation.question);
     question->store = &store_;
@@ -111,7 +112,8 @@ void OpRunner::late(const Question& asked, const Reply& reply) {
     if (asked.is_word()) forget(*space, *asked.mapped, asked.request.number);
 }
 
-/** The node has had the word: the reservation is no more, for whoever says so first. */
+/** The node has had the word: the reservation is no more, for whoever says so first. The count
+ * pairs with drop_unviewed's load. */
 void OpRunner::forget(Space& space, Mapped& mapped, uint64_t reservation) {
     if (space.forget_reservation(reservation)) mapped.reservations.fetch_sub(1);
 }

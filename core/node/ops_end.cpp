@@ -1,5 +1,7 @@
 // Ops that others carry on or end: the copying thread, the keeper of deadlines, CANCEL and the
-// close of a queue.
+// close of a queue. They load states (acquire: pairs with the release of who stored them, so that
+// tag and deadline are of that op or a later one) of operations that are not theirs, and own one
+// only by the exchange that proves the state unchanged (stage.h).
 #include "core/node/ops.h"
 #include "core/node/stage.h"
 

@@ -112,6 +112,7 @@ bool OpRunner::read_located(Operation& operation, uint32_t item, const ReplyItem
         item_done(operation, item, where.status, where.value);
         return true;
     }
+    // Inside the ReadSide, as all of this: pairs with Store::lost, see Mapped::gone.
     if (mapped.gone.load(std::memory_order_acquire)) {
         // Its segments may be unmapped at any time now.
         mapped.count_miss(WEFT_MISS_UNREACHABLE);

@@ -93,7 +93,9 @@ bool OpRunner::fill(Operation& operation, std::byte* to, const Place& from, uint
     return true;
 }
 
-/** Fills stock slots for the next blocks and publishes them. False: there was no stock. */
+/** Fills stock slots for the next blocks and publishes them. False: there was no stock. The look at
+ * `gone` pairs with Store::lost, to fail early: what the slots are worth is by the stock (Space).
+ */
 bool OpRunner::save_batch(Operation& operation) {
     Mapped& mapped = *operation.mapped;
     if (mapped.gone.load(std::memory_order_acquire))
@@ -231,6 +233,7 @@ void OpRunner::ranges_reserved(Operation& operation, Reply&& reply) {
     operation.pieces.swap(reply.items);
     operation.reservation = reply.handle;
     if (reply.handle != 0) {
+        // Pairs with drop_unviewed's load.
         operation.mapped->reservations.fetch_add(1);
         operation.space->know_reservation(reply.handle);
         return queue(operation);
@@ -338,6 +341,7 @@ void OpRunner::reserved(Operation& operation, Reply&& reply) {
         return fail(operation, WEFT_ENOMEM, "the block's segment cannot be mapped");
     }
     if (reply.handle != 0) {
+        // Pairs with drop_unviewed's load.
         operation.mapped->reservations.fetch_add(1);
         operation.space->know_reservation(reply.handle);
         operation.handle = reply.handle;

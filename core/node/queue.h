@@ -61,9 +61,12 @@ struct Question {
 /** One op under way. Fields that are not atomic belong to the owner. */
 struct Operation {
     // Generation in the upper bits, Stage in the lowest 8. A late reply carries the value that it
-    // expects.
+    // expects. Who moves it to running (stage.h) pairs with the store by which the owner before let
+    // go of it (OpRunner::let_go, finish), and so sees all fields as that one left them.
     std::atomic<uint64_t> state{0};
-    std::atomic<uint64_t> cancel{0};  // the generation that is to end, plus 1
+    std::atomic<uint64_t> cancel{0};  // the generation that is to end, plus 1; orders in stage.h
+    // Looked at by those who do not own the operation, and proved by their exchange of state, for a
+    // state that they loaded before: that of another op makes the exchange fail.
     std::atomic<uint64_t> deadline{0};
     std::atomic<uint64_t> tag{0};
     weft_op op{};
@@ -115,6 +118,7 @@ class Queue : public std::enable_shared_from_this<Queue> {
     int32_t fd();
     /** No more ops. Returns how many events are still to be reaped. */
     uint32_t close();
+    /** Only for the right words: lock_ is what decides. */
     bool closing() const { return closing_; }
     uint32_t unreaped();
 

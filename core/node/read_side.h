@@ -15,18 +15,21 @@ class ReadSide {
   public:
     uint32_t enter() {
         for (;;) {
+            // Relaxed: only a guess, which the second load proves.
             uint32_t phase = phase_.load(std::memory_order_relaxed) & 1;
             // Seq_cst: pairs with the flip in synchronize. Either that sees this call, or this call
             // sees the flip's effects.
             inside_[phase].fetch_add(1, std::memory_order_seq_cst);
             if ((phase_.load(std::memory_order_seq_cst) & 1) == phase) return phase;
-            inside_[phase].fetch_sub(1, std::memory_order_release);
+            inside_[phase].fetch_sub(1, std::memory_order_release);  // as in leave
         }
     }
+    /** Release: pairs with the load in synchronize, behind which nothing of this call is left. */
     void leave(uint32_t phase) { inside_[phase].fetch_sub(1, std::memory_order_release); }
 
     void synchronize() {
         std::lock_guard<std::mutex> guard(lock_);
+        // Both seq_cst: the flip before the look at the count, as enter counts before it looks.
         uint32_t before = phase_.fetch_add(1, std::memory_order_seq_cst) & 1;
         while (inside_[before].load(std::memory_order_seq_cst) != 0) std::this_thread::yield();
     }

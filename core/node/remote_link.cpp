@@ -306,7 +306,7 @@ kj::Promise<void> RemoteLink::reopen_all() {
                        "namespace " + space->name + ": " + opened.failure().message);
             space->capability = nullptr;
             if (opened.failure().code == WEFT_EFENCED)
-                old->fenced_away.store(true, std::memory_order_release);
+                old->fenced_away.store(true, std::memory_order_release);  // see Mapped
             spaces_[old->opening()] = space;
         }
     }
@@ -500,6 +500,7 @@ void RemoteLink::refuse(Lane::Call& call) {
 void RemoteLink::run(const std::shared_ptr<Mapped>& mapped, Request& request, Done done) {
     Lane::Call call{mapped, &request, std::move(done)};
     Lane::Sent sent = Lane::Sent::no_socket;
+    // Acquire: pairs with Store::lost. Only a short cut: a lane without a socket says so too.
     if (!mapped->gone.load(std::memory_order_acquire)) sent = lane_->call(call);
     if (sent == Lane::Sent::yes) return;
     if (sent == Lane::Sent::too_many) {

@@ -5,6 +5,8 @@
 // while views of it live; a stock slot is in the stock, or with one SAVE that fills it or waits for
 // its answer. `slots` are all of these: what a lost answer named is none of them, and the node
 // takes it back at the next attach. Short calls read `current` inside the store's ReadSide.
+// Its three atomics are stored (release) under lock_ and loaded (acquire) without it: who loads a
+// pointer sees what it points to; that this stays is by the ReadSide, or by a view.
 #pragma once
 #include <algorithm>
 #include <atomic>
@@ -55,12 +57,13 @@ class Space {
             if (one.written) {
                 ended_[one.id] = owned_[number_];
             } else {
-                owned_[number_]->reservations.fetch_sub(1);
+                owned_[number_]->reservations.fetch_sub(1);  // pairs with drop_unviewed's load
             }
         }
         numbers_[next].store(mapped.get(), std::memory_order_release);
         current_.store(mapped.get(), std::memory_order_release);
         owned_[next] = std::move(mapped);
+        // Behind its place in numbers_: who sees the number finds the pointer.
         number_.store(next, std::memory_order_release);
         stock_.clear();
         taken_.clear();
@@ -76,6 +79,7 @@ class Space {
                 ++entry;
                 continue;
             }
+            // Nobody has a view to look it up for; calls inside may, until synchronize.
             numbers_[entry->first].store(nullptr, std::memory_order_release);
             gone.push_back(std::move(entry->second));
             entry = owned_.erase(entry);
@@ -167,7 +171,7 @@ class Space {
         for (const Reservation& one : reservations_) ids.push_back(one.id);
         return ids;
     }
-    std::atomic<uint32_t> users{0};  // ops in flight
+    std::atomic<uint32_t> users{0};  // ops in flight; orders in OpRunner::attach and finish
 
   private:
     struct Reservation {

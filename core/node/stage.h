@@ -3,7 +3,8 @@
 //
 // Invariants: a state never returns, as its generation grows with each op; the new stage is stored
 // before the mark is looked at, and the mark before the stage, both seq_cst, so that one of the two
-// sees the other.
+// sees the other. An exchange that moves the stage is seq_cst, so also the acquire that pairs with
+// the release of the owner before.
 #pragma once
 #include "core/node/queue.h"
 
@@ -22,7 +23,7 @@ inline bool move_stage(Operation& operation, uint64_t expected, Stage to) {
 }
 
 inline bool cancelled(const Operation& operation) {
-    // Seq_cst: see end_now.
+    // Seq_cst: see end_now. State relaxed: its generation is the caller's own.
     return operation.cancel.load(std::memory_order_seq_cst) ==
            (operation.state.load(std::memory_order_relaxed) >> kStageBits) + 1;
 }
@@ -33,7 +34,8 @@ inline bool cancelled(const Operation& operation) {
 inline bool end_now(Operation& operation, uint64_t state) {
     uint64_t mark = (state >> kStageBits) + 1;
     uint64_t before = operation.cancel.load(std::memory_order_relaxed);
-    // Never back to an earlier op of this place.
+    // Never back to an earlier op of this place. The first load is a guess for the exchange, which
+    // is seq_cst, before the load of state.
     while (before < mark && !operation.cancel.compare_exchange_weak(before, mark)) {
     }
     state = operation.state.load(std::memory_order_seq_cst);

@@ -70,11 +70,14 @@ Status Store::check_close() {
                                    std::to_string(regions) + " regions are open"};
 }
 
+/** Acquire: pairs with the release in open_namespace. That it stays is by the ReadSide: who closes
+ * it stores nullptr, then synchronizes, then looks whether ops use it. */
 Space* Store::find_space(uint32_t id) {
     Space* space = spaces_[id % kSpacesMax].load(std::memory_order_acquire);
     return space != nullptr && space->id() == id ? space : nullptr;
 }
 
+/** Acquire: pairs with the release in add_region; the rest as in find_space. */
 Region* Store::find_region(uint32_t id) {
     Region& region = regions_[id % kRegionsMax];
     return id != 0 && region.id.load(std::memory_order_acquire) == id ? &region : nullptr;
@@ -95,6 +98,7 @@ Status Store::open_namespace(const std::string& name, const std::string& options
     }
     uint32_t id = (++space_generations_[place]) * kSpacesMax + place;
     space_owner_.push_back(std::make_unique<Space>(id, name, options, *opened));
+    // Release: pairs with find_space. The loads above are of words that only lock_'s holder stores.
     spaces_[place].store(space_owner_.back().get(), std::memory_order_release);
     const Mapped& mapped = **opened;
     const NamespaceConfig& config = mapped.config();
@@ -116,6 +120,8 @@ Status Store::close_namespace(uint32_t id) {
         Space* space = find_space(id);
         if (space == nullptr)
             return Failure{WEFT_ECLOSED, "namespace " + std::to_string(id) + " is not open"};
+        // Synchronize orders this before the looks at what is used: each call inside saw nullptr,
+        // or has counted itself in by now. The load of users pairs with the release in finish.
         spaces_[id % kSpacesMax].store(nullptr, std::memory_order_release);
         read_side_.synchronize();
         uint64_t views = space->views();
@@ -150,6 +156,7 @@ Result<uint32_t> Store::add_region(uint64_t base, uint64_t size, bool everything
         region.mapping = std::move(mapping);
         region.pages = std::move(pages);
         uint32_t id = (++region_generations_[place]) * kRegionsMax + place;
+        // Release, behind the fields: pairs with find_region.
         region.id.store(id, std::memory_order_release);
         return id;
     }
@@ -178,6 +185,7 @@ int32_t Store::drop_region(uint32_t id) {
     std::lock_guard<std::mutex> guard(lock_);
     Region* region = find_region(id);
     if (region == nullptr) return -WEFT_ECLOSED;
+    // As in close_namespace.
     region->id.store(0, std::memory_order_release);
     read_side_.synchronize();
     if (region->users.load() > 0) {
@@ -266,6 +274,7 @@ void Store::lost() {
         std::lock_guard<std::mutex> guard(handles_lock_);
         for (auto& [handle, alive] : handles_) alive = false;
     }
+    // Release: pairs with `served` and the like; see Mapped::gone.
     for (const std::shared_ptr<Mapped>& mapped : all_mapped())
         mapped->gone.store(true, std::memory_order_release);
 }

@@ -35,8 +35,9 @@ inline uint64_t view_handle(uint32_t space, uint32_t number, uint32_t cell, uint
 
 /** Memory that ops name. `base` 0 and size 0: all of this process. */
 struct Region {
-    std::atomic<uint32_t> id{0};  // 0: free
-    std::atomic<uint32_t> users{0};
+    // 0: free. Stored (release) behind the fields and loaded (acquire) before them, in find_region.
+    std::atomic<uint32_t> id{0};
+    std::atomic<uint32_t> users{0};  // orders in OpRunner::attach and finish
     uint64_t base = 0;
     uint64_t size = 0;
     bool everything = false;

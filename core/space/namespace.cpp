@@ -1,5 +1,6 @@
 // The life of a slot: free -> (stocked | attempt) -> published -> limbo -> free. Memory orders
-// stand beside the stores they are for; their readers are in core/index/reader.h.
+// stand beside the stores they are for; their readers are in core/index/reader.h. Loads of header
+// words are relaxed: the node alone stores them, under its lock.
 #include "core/space/namespace.h"
 
 #include <algorithm>
@@ -22,6 +23,7 @@ Status Namespace::start(uint64_t serve_until) {
     Status started = slots_.start();
     if (!started) return started;
     IndexHeader& header = slots_.index_header();
+    // Nobody maps the index yet: the message that brings its descriptor orders all of it.
     header.floor.store_relaxed(floor_);
     header.serve_until.store_release(serve_until);
     return Nothing{};
@@ -29,6 +31,7 @@ Status Namespace::start(uint64_t serve_until) {
 
 void Namespace::raise_floor(uint64_t version) {
     floor_ = std::max(floor_, version);
+    // Release: pairs with IndexReader::floor.
     slots_.index_header().floor.store_release(floor_);
     fabric::fence_seq_cst();  // whoever learns that the fence is up, by whatever way, also sees the
                               // floor
@@ -98,12 +101,15 @@ Result<uint32_t> Namespace::allocate(uint64_t bytes, uint64_t now, SlotState sta
 
 void Namespace::renew_gen(uint32_t slot) {
     SharedWord& gen = slots_.header(slot).gen;
-    gen.store_release(gen.load_relaxed() + 2);  // odd stays odd
+    // Odd stays odd. Release: pairs with the acquire load in hold_slot, for followers.
+    gen.store_release(gen.load_relaxed() + 2);
 }
 
 bool Namespace::publish(uint32_t slot, const Publication& block, uint32_t old, uint64_t now) {
     SlotHeader& header = slots_.header(slot);
     uint64_t hash = hash_key(block.key);
+    // Relaxed: gen is odd, and has been since before a seq_cst fence (settle_limbo); its release
+    // below hands these on.
     header.key_hi.store_relaxed(block.key.hi);
     header.key_lo.store_relaxed(block.key.lo);
     header.version.store_relaxed(block.version);
@@ -119,6 +125,7 @@ bool Namespace::publish(uint32_t slot, const Publication& block, uint32_t old, u
         stats_.replaced++;
         unpublish(old, 0);
     } else if (!slots_.table().insert(hash, slot)) {
+        // Release: pairs as in unpublish.
         header.gen.store_release(header.gen.load_relaxed() + 1);
         return false;
     }
@@ -144,6 +151,9 @@ void Namespace::unpublish(uint32_t slot, uint32_t reason) {
         slots_.table().remove(hash, slot);
         ghosts_.remember(hash, reason);
     }
+    // Odd. Release: pairs with the reader's acquire load, so that who finds a replaced block's slot
+    // odd sees its bucket changed and looks again. The fence in settle_limbo stands between this
+    // and the scan of the cells, or the next change of the header.
     header.gen.store_release(header.gen.load_relaxed() + 1);
     if (header.expiry.load_relaxed() != 0 && expiring_ > 0) expiring_--;
     Segment& segment = slots_.segment_of(slot);
@@ -170,6 +180,7 @@ void Namespace::settle_limbo(uint64_t now) {
     fabric::fence_seq_cst();
     for (const Attachment& attachment : attachments_) {
         for (const SharedWord& cell : attachment.page->cells) {
+            // Acquire: pairs with the release in Cells::give.
             uint64_t value = cell.load_acquire();
             if (value == 0 || value > slots_.slots_used()) continue;
             SlotInfo& info = slots_.info(static_cast<uint32_t>(value - 1));
@@ -193,8 +204,8 @@ void Namespace::settle_limbo(uint64_t now) {
     limbo_.swap(held);
 }
 
-/** The slots in readers' pages right now, sorted: a hint for `evict`; settle_limbo is what proves.
- */
+/** The slots in readers' pages right now, sorted: a hint for `evict`, so relaxed; settle_limbo is
+ * what proves. */
 std::vector<uint32_t> Namespace::viewed() const {
     std::vector<uint32_t> slots;
     for (const Attachment& attachment : attachments_) {
@@ -251,6 +262,8 @@ void Namespace::touch(Touch use, uint64_t now) {
 
 void Namespace::drain_touches(uint64_t now) {
     for (Attachment& attachment : attachments_) {
+        // The ring is lossy: a record that is counted and not yet here, or overwritten meanwhile,
+        // touches something else. Nothing is ordered by this acquire, and nothing needs to be.
         uint64_t count = attachment.page->touch_count.load_acquire();
         if (count - attachment.touches_seen > kTouchRecords)
             attachment.touches_seen = count - kTouchRecords;
@@ -268,6 +281,8 @@ void Namespace::set_expiry(uint32_t slot, uint64_t expiry) {
     // A pin promised that the block stays: then its life can only grow.
     if (slots_.info(slot).pins > 0 && (before == 0 || expiry < before)) return;
     if (before == 0) expiring_++;
+    // The one field that changes under an even gen: a reader sees one value or the other, by
+    // itself, and TOUCH's event orders it for those who were told.
     header.expiry.store_release(expiry);
 }
 
@@ -275,6 +290,7 @@ void Namespace::detach(uint64_t opening, uint64_t now) {
     drain_touches(now);
     std::erase_if(attachments_, [&](const Attachment& attachment) {
         if (attachment.opening != opening) return false;
+        // Relaxed, as in stats_now: counts, ordered by nothing.
         left_.hits += attachment.page->hits.load_relaxed();
         left_.loaded_bytes += attachment.page->bytes.load_relaxed();
         for (uint32_t i = 0; i < kMissReasons; i++)

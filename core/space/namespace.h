@@ -63,6 +63,7 @@ class Namespace {
     /** Raises the floor for every reader at once. */
     void raise_floor(uint64_t version);
     void set_serve_until(uint64_t instant) {
+        // Release: pairs with IndexReader::serves.
         slots_.index_header().serve_until.store_release(instant);
     }
 

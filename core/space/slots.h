@@ -5,7 +5,8 @@
 // never used for anything else while the index lives, and its gen never repeats a value; a free
 // slot's gen is odd. A segment's id is never given again, so a process that still maps one by
 // mistake takes it for no other. What is taken from the Budget is given back when the segment's
-// memory has been punched. One thread (the node's lock).
+// memory has been punched. One thread (the node's lock), which alone stores the index's words: its
+// loads are relaxed, and so are stores of what no reader can have found yet.
 #pragma once
 #include <map>
 #include <memory>

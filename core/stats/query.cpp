@@ -41,6 +41,7 @@ Result<Key> parse_key(const std::string& text) {
     return key;
 }
 
+/** Relaxed, as all loads of header words here: the node's own, under its lock. */
 Key key_at(Slots& slots, uint32_t slot) {
     return {slots.header(slot).key_hi.load_relaxed(), slots.header(slot).key_lo.load_relaxed()};
 }

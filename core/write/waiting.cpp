@@ -18,6 +18,7 @@ void Writing::describe(uint32_t slot, uint64_t value, ReplyItem& out) {
     SlotHeader& header = space_.slots().header(slot);
     out.status = 0;
     out.slot = slot;
+    // Relaxed: the node's own words, under its lock; the answer's message orders them.
     out.gen = header.gen.load_relaxed();
     out.place = header.place.load_relaxed();
     out.value = value;
@@ -349,6 +350,7 @@ bool Writing::follows(const Request& request, const Key& key, Opening& opening, 
     if ((request.flags & WEFT_FOLLOW) == 0 || found == opening.following.end()) return true;
     const Opening::Followed& shown = found->second;
     if (attempt != nullptr && attempt->id == shown.attempt) return true;
+    // Relaxed: the node's own word, under its lock.
     bool became =
         slot == shown.slot && space_.slots().header(slot).gen.load_relaxed() == shown.gen + 1;
     opening.following.erase(found);

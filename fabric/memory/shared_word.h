@@ -4,7 +4,8 @@
 // and relaxed loads may be stale. Here each access is one machine instruction.
 //
 // Invariants: a word is 8 bytes, 8-aligned, and valid when it is all zeros; nobody accesses it but
-// through these functions.
+// through these functions. What an access pairs with, and why its order is enough, stands where it
+// is made.
 #pragma once
 #ifdef WEFT_SIM
 #include "fabric/memory/shared_word_sim.h"
@@ -36,8 +37,8 @@ inline void fence_acquire() { std::atomic_thread_fence(std::memory_order_acquire
 inline void fence_release() { std::atomic_thread_fence(std::memory_order_release); }
 inline void fence_seq_cst() { std::atomic_thread_fence(std::memory_order_seq_cst); }
 
-/** A hazard store and the full fence behind it. On x86 one exchange is both, and cheaper than a
- * store and mfence. */
+/** A hazard store and the full fence behind it, which pairs with the node's fence_seq_cst in
+ * Namespace::settle_limbo. On x86 one exchange is both, and cheaper than a store and mfence. */
 inline void store_and_fence(SharedWord& word, uint64_t value) {
 #if defined(__x86_64__)
     word.exchange(value);
