@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import weft
 from node import Node
 from rig import BLOCK, FULL, HYBRID, SEED, Engine, config, kv_config, prompt, until
@@ -148,7 +149,6 @@ def test_a_reset_without_versions_leaves_the_engine_alone(make: Make) -> None:
 
 
 def test_the_name_tells_weights_apart_unless_a_version_does(tmp_path: Path) -> None:
-    import torch
     from safetensors.torch import save_file
 
     made = config("unix:/nowhere")
@@ -183,7 +183,7 @@ def test_the_name_tells_configs_ranks_and_groups_apart() -> None:
         name(lambda made: None),
         name(lambda made: setattr(made.model_config.hf_config, "rope_theta", 77.0)),
         name(lambda made: setattr(made.parallel_config, "tensor_parallel_size", 2)),
-        name(lambda made: setattr(made.cache_config, "cache_dtype", "fp8")),
+        name(lambda made: setattr(made.model_config, "dtype", torch.bfloat16)),
         name(lambda made: None, HYBRID),
     ]
     assert len(set(names)) == len(names)
