@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import weft
@@ -19,11 +21,28 @@ from node import Node  # noqa: E402
 
 @pytest.fixture
 def node() -> Iterator[Node]:
-    """A node of its own for each test."""
+    """A node of its own for each test, which may stop or kill it."""
     made = Node()
     yield made
-    made.process.kill()
-    made.process.wait()
+    made.process.send_signal(signal.SIGCONT)
+    made.end()
+
+
+@pytest.fixture
+def make(node: Node) -> Iterator[Callable[..., Any]]:
+    """Makes engines of the rig that share a namespace; closed before the node ends."""
+    from rig import NAME, Engine  # with vLLM, which takes its time
+
+    made: list[Engine] = []
+
+    def one(address: str = "", **more: Any) -> Engine:
+        made.append(Engine(address or node.address, **{"namespace": NAME, **more}))
+        return made[-1]
+
+    yield one
+    node.process.send_signal(signal.SIGCONT)
+    for engine in made:
+        engine.close()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ here is also a test of bytes."""
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,27 +18,6 @@ from vllm.v1.metrics.cache_hit_source import CacheHitSource
 from weft.vllm import WeftConnector
 
 Make = Callable[..., Engine]
-
-
-@pytest.fixture
-def node() -> Iterator[Node]:
-    made = Node()
-    yield made
-    made.end()
-
-
-@pytest.fixture
-def make(node: Node) -> Iterator[Make]:
-    """Engines that share a namespace."""
-    made: list[Engine] = []
-
-    def one(**more: Any) -> Engine:
-        made.append(Engine(node.address, **{"namespace": "tests/one", **more}))
-        return made[-1]
-
-    yield one
-    for engine in made:
-        engine.close()
 
 
 def role(name: str) -> Callable[[Any], None]:

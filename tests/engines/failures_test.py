@@ -13,33 +13,9 @@ from typing import Any
 import pytest
 import weft
 from node import Node
-from rig import HYBRID, LIMIT_S, SEED, Engine, prompt, until
+from rig import HYBRID, LIMIT_S, NAME, SEED, Engine, prompt, until
 
 Make = Callable[..., Engine]
-NAME = "tests/failing"
-
-
-@pytest.fixture
-def node() -> Iterator[Node]:
-    made = Node()
-    yield made
-    made.process.send_signal(signal.SIGCONT)
-    made.end()
-
-
-@pytest.fixture
-def make(node: Node) -> Iterator[Make]:
-    """Engines that share a namespace, closed before the node ends."""
-    made: list[Engine] = []
-
-    def one(address: str = "", **more: Any) -> Engine:
-        made.append(Engine(address or node.address, **{"namespace": NAME, **more}))
-        return made[-1]
-
-    yield one
-    node.process.send_signal(signal.SIGCONT)
-    for engine in made:
-        engine.close()
 
 
 def stop(node: Node) -> None:

@@ -44,6 +44,7 @@ from vllm.v1.request import Request, RequestStatus
 from vllm.v1.structured_output import StructuredOutputManager
 from vllm.v1.worker.kv_connector_model_runner_mixin import KVConnectorModelRunnerMixin
 
+NAME = "tests/shared"  # the namespace of engines of `make` (conftest.py)
 BLOCK = 16
 HEADS, SIZE = 2, 8
 LIMIT_S = 60

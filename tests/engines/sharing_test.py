@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +13,12 @@ import pytest
 import torch
 import weft
 from node import Node
-from rig import BLOCK, FULL, HYBRID, SEED, Engine, config, kv_config, prompt, until
+from rig import BLOCK, FULL, HYBRID, NAME, SEED, Engine, config, kv_config, prompt, until
 from weft.vllm import identity
 from weft.vllm.groups import shape_of
 from weft.vllm.settings import read
 
 Make = Callable[..., Engine]
-NAME = "tests/shared"
-
-
-@pytest.fixture
-def node() -> Iterator[Node]:
-    made = Node()
-    yield made
-    made.end()
-
-
-@pytest.fixture
-def make(node: Node) -> Iterator[Make]:
-    made: list[Engine] = []
-
-    def one(**more: Any) -> Engine:
-        made.append(Engine(node.address, **{"namespace": NAME, **more}))
-        return made[-1]
-
-    yield one
-    for engine in made:
-        engine.close()
 
 
 def opened(engine: Engine, version: int) -> None:
