@@ -28,7 +28,7 @@ Slots::Slots(fabric::Memory& memory, Budget& budget, const NamespaceConfig& conf
       incarnation_(incarnation | 1),
       prefault_(prefault) {}
 
-Slots::~Slots() { budget_.give(data_bytes_ + index_bytes_); }
+Slots::~Slots() { budget_.give(data_bytes_ + index_bytes_ + promised_); }
 
 Status Slots::start() {
     uint64_t smallest = config_.any_size() ? kSmallestSlot : slot_bytes_for(config_.block_bytes());
@@ -124,6 +124,8 @@ Result<uint32_t> Slots::take_range(uint32_t& count) {
     bool fits = longest != free_ranges_.end() && longest->second >= count;
     if (!fits && uint64_t{next_slot_} + count <= slots_max_) {
         uint32_t first = next_slot_;
+        // Whoever walks the slots that there are looks at their infos, also where no segment came.
+        infos_.grow(next_slot_ + count);
         next_slot_ += count;
         return first;
     }
@@ -243,7 +245,6 @@ Result<Segment*> Slots::add_segment(SizeClass& of, uint64_t now) {
 
 /** Its slots are free, and each header knows its place. */
 void Slots::lay_out(const Segment& segment, SizeClass& of) {
-    infos_.grow(next_slot_);
     for (uint32_t i = 0; i < segment.count; i++) {
         SlotHeader& header = headers_[segment.first + i];
         header.place.store_relaxed(uint64_t{segment.id} << 32 | i);

@@ -247,6 +247,37 @@ TEST_CASE("flush takes the blocks of one version, or all") {
     CHECK_FALSE(b.sees(kKey));
 }
 
+TEST_CASE("a dropped namespace gives back all of the memory that it was charged with") {
+    World world;
+    auto used = [&] {
+        Result<std::string> stats = world.cache.query(world.clients[0]->session, 0, "stats", 0);
+        size_t at = stats->find("\"memory_used\":");
+        return stats->substr(at, stats->find(',', at) - at);
+    };
+    World::Client& other = world.open("part_bytes=4096", "t/other");
+    REQUIRE(put(other, kKey) == 0);
+    const std::string before = used();
+    World::Client& a = world.open("part_bytes=0");
+    for (uint64_t i = 1; i <= 100; i++) REQUIRE(save(a, {i, i}, 0, 256) == 0);
+    CHECK(used() != before);
+    REQUIRE(world.cache.query(a.session, a.opened.opening, "drop", world.time).ok());
+    a.close();
+    CHECK(used() == before);
+}
+
+TEST_CASE("a segment that the machine has no memory for leaves nothing behind") {
+    World world;
+    World::Client& a = world.open("part_bytes=0");
+    REQUIRE(save(a, kKey, 0, 65536, 60) == 0);  // expires, so that all slots are looked at
+    world.memory.data_fails = true;
+    CHECK(save(a, {2, 2}, 0, 256) < 0);
+    for (int i = 0; i < 100; i++) world.pass(250);
+    CHECK(a.sees(kKey));
+    world.memory.data_fails = false;
+    CHECK(save(a, {2, 2}, 0, 256) == 0);
+    CHECK(a.sees({2, 2}));
+}
+
 TEST_CASE("a retired segment is punched when nothing holds it and every process has let it go") {
     World world;
     World::Client& a = world.open("part_bytes=65536");
