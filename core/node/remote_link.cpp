@@ -3,6 +3,7 @@
 
 #include <capnp/rpc-twoparty.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -46,7 +47,7 @@ void throw_failure(const Failure& failure) {
 
 kj::Promise<fabric::Descriptor> descriptor_of(rpc::File::Client file) {
     kj::Maybe<int> fd = co_await file.getFd();
-    KJ_IF_MAYBE (number, fd) co_return fabric::Descriptor(dup(*number));
+    KJ_IF_MAYBE (number, fd) co_return fabric::Descriptor(fcntl(*number, F_DUPFD_CLOEXEC, 0));
     co_return fabric::Descriptor();
 }
 

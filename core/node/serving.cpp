@@ -1,5 +1,6 @@
 // The calls of core/node/rpc.capnp, answered. Each capability object names its session and opening
 // and nothing else, so that what a client can reach is what it was given.
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -7,6 +8,7 @@
 
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 
 #include "capi/weft.h"
@@ -296,9 +298,10 @@ class SessionServer final : public rpc::Session::Server {
 };
 
 /** The process behind a pidfd as this PID namespace numbers it; 0: it is of another one, -1: it is
- * dead. */
-int pid_of(int pidfd) {
+ * dead. Nothing: there is no descriptor left to ask with. */
+std::optional<int> pid_of(int pidfd) {
     std::ifstream file("/proc/self/fdinfo/" + std::to_string(pidfd));
+    if (!file) return std::nullopt;
     for (std::string word; file >> word;) {
         int pid = 0;
         if (word == "Pid:" && file >> pid) return pid;
@@ -325,34 +328,26 @@ class NodeServer final : public rpc::Node::Server {
             set_failure(results.initFailure(), {WEFT_EDENIED, why});
             co_return;
         }
-        kj::Maybe<int> fd = co_await hello.getPidfd().getFd();
-        int pidfd = -1;
-        KJ_IF_MAYBE (number, fd) pidfd = dup(*number);
-        // 0 sends nothing: it asks whether this is a pidfd, and the process alive.
-        bool alive = pidfd >= 0 &&
-                     (syscall(SYS_pidfd_send_signal, pidfd, 0, nullptr, 0) == 0 || errno == EPERM);
-        if (!alive) {
-            if (pidfd >= 0) close(pidfd);
+        if (!hello.hasPidfd()) {
             set_failure(results.initFailure(), {WEFT_EINVAL, "login without a pidfd"});
             co_return;
         }
-        if (int of = pid_of(pidfd); of != pid_) {
-            close(pidfd);
-            set_failure(results.initFailure(),
-                        {WEFT_EINVAL, "the pidfd is of process " + std::to_string(of) +
-                                          ", the connection of " + std::to_string(pid_)});
+        kj::Maybe<int> fd = co_await hello.getPidfd().getFd();
+        fabric::Descriptor pidfd;
+        KJ_IF_MAYBE (number, fd) pidfd = fabric::Descriptor(fcntl(*number, F_DUPFD_CLOEXEC, 0));
+        if (Status ours = check_pidfd(pidfd); !ours) {
+            set_failure(results.initFailure(), ours.failure());
             co_return;
         }
         auto known = server_.processes.find(hello.getInstance());
         if (known != server_.processes.end() && known->second->token == token &&
             known->second->uid == uid_) {
-            close(pidfd);
             known->second->callback = hello.getProcess();
             results.setSession(kj::heap<SessionServer>(kj::addRef(*known->second)));
             co_return;
         }
         auto process = kj::refcounted<ClientProcess>(server_, hello.getInstance(), token, uid_);
-        process->pidfd = fabric::Descriptor(pidfd);
+        process->pidfd = std::move(pidfd);
         process->callback = hello.getProcess();
         Result<uint32_t> session = server_.node.with(
             [&](Cache& cache, uint64_t) { return cache.begin_session(*process, grants, 0); });
@@ -372,6 +367,21 @@ class NodeServer final : public rpc::Node::Server {
     }
 
   private:
+    /** Is it a pidfd, of a live process, and of the one that connected? */
+    Status check_pidfd(const fabric::Descriptor& pidfd) const {
+        // The kernel drops a descriptor that it has no number left for.
+        if (!pidfd.valid())
+            return Failure{WEFT_ENOMEM, "login: the node has no descriptor left for the pidfd"};
+        // 0 sends nothing: it asks whether this is a pidfd, and the process alive.
+        if (syscall(SYS_pidfd_send_signal, pidfd.get(), 0, nullptr, 0) != 0 && errno != EPERM)
+            return Failure{WEFT_EINVAL, "login without a pidfd of a live process"};
+        std::optional<int> of = pid_of(pidfd.get());
+        if (!of) return Failure{WEFT_ENOMEM, "login: the node has no descriptor left"};
+        if (*of == pid_) return Nothing{};
+        return Failure{WEFT_EINVAL, "the pidfd is of process " + std::to_string(*of) +
+                                        ", the connection of " + std::to_string(pid_)};
+    }
+
     bool agree(rpc::Hello::Reader hello, rpc::Node::LoginResults::Builder results) {
         std::string theirs = hello.getVersion();
         if (hello.getProtocol() != rpc::PROTOCOL_VERSION || hello.getLayout() != kLayoutVersion) {
