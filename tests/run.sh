@@ -159,6 +159,7 @@ suite python 1200 "${call[@]}" python_package
 suite conformance 1500 tests/conformance/run.sh
 suite command 600 tests/command/run.sh
 suite process 900 tests/process/run.sh
+suite torture 600 tests/process/torture/run.sh
 suite examples 600 "${call[@]}" in_ctest examples
 suite go 900 tests/go/run.sh
 suite rust 1200 tests/rust/run.sh

@@ -8,7 +8,7 @@ eval "$(tests/prefix.sh)" || exit 1
 go=$(cmake/go.sh) || exit 1
 export PATH=${go%/*}:$PATH GOFLAGS=-buildvcs=false
 . tests/checks.sh
-modules=(sdk-go examples/go tests/conformance/player-go tests/bench/go)
+modules=(sdk-go examples/go tests/conformance/player-go tests/bench/go tests/process/torture/worker-go)
 
 is_laid_out() {
     local wrong
