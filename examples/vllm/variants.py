@@ -1,6 +1,7 @@
 """The same question as answers.py, with fewer prompts, of other engines: ranks in processes of
-their own, a LoRA, layers with sliding windows, one latent KV for all heads (MLA), loads and saves
-layer by layer. Each time a first engine saves and a second one, another process, loads."""
+their own, a LoRA, layers with sliding windows, loads and saves layer by layer. Each time a first engine
+saves and a second one, another process, loads. And of one that must not use Weft: where vLLM itself
+cannot go on from a prefix, as with one latent KV for all heads (MLA) on a CPU."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "two ranks, each a process": ("tiny", {"ranks": 2}),
     "a LoRA": ("tiny", {"adapter": "adapter"}),
     "sliding windows": ("windows", {}),
-    "one latent KV (MLA)": ("latent", {"block": 16}),
     "loads and saves by layers": ("tiny", {"extra": {"load": "sync", "save": "layers"}}),
+    "MLA, which steps aside": ("latent", {"block": 16, "aside": True}),
 }
 
 
@@ -54,16 +55,16 @@ def _variant(
     if len(kinds) > 1 and compare(alone[: len(alone) // 2], alone[len(alone) // 2 :], name) < CLOSE:
         raise Failed(f"{name}: answers are the same with and without it")
     worst = max(compare(saved, alone, f"{name}, saving"), compare(loaded, alone, name))
-    full = len(kinds) * sum(
-        (len(one) - 1) // how["block"] * how["block"] for one in what["prompts"]
-    )
+    block, full = how["block"], 0
+    if "aside" not in how:
+        full = len(kinds) * sum((len(one) - 1) // block * block for one in what["prompts"])
     cached = sum(one["cached"] for one in loaded)
     figures.add(
         f"{name}: tokens that the second engine had not to compute",
         cached,
         "tokens",
         reference=full,
-        target="all of full blocks",
+        target="all of full blocks" if full else "none",
         met=cached == full,
     )
     figures.add(

@@ -331,9 +331,14 @@ def test_what_cannot_be_served_is_named(make: Make, caplog: pytest.LogCaptureFix
     def weak(config: Any) -> None:
         config.cache_config.prefix_caching_hash_algo = "xxhash"
 
+    def whole(config: Any) -> None:
+        config.cache_config.enable_prefix_caching = False
+        config.scheduler_config.enable_chunked_prefill = False
+
     from weft.vllm.groups import UnsupportedError, shape_of
 
-    for change, words in ((pipeline, "pipeline parallel size 2"), (weak, "xxhash")):
+    changes = ((pipeline, "pipeline parallel size 2"), (weak, "xxhash"), (whole, "prompt .* whole"))
+    for change, words in changes:
         from rig import config, kv_config
 
         made = config("unix:/nowhere")

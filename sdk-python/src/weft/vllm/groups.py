@@ -121,6 +121,13 @@ def shape_of(config: VllmConfig, kv_cache: KVCacheConfig) -> Shape:
     for name, size in ranks.items():
         if size > 1:
             raise UnsupportedError(f"{name} parallel size {size}")
+    whole = not (cache.enable_prefix_caching or config.scheduler_config.enable_chunked_prefill)
+    if whole or not config.model_config.is_prefix_caching_supported:
+        # As with MLA on most CPUs, and with poolers that need every token's output.
+        raise UnsupportedError(
+            "vLLM computes each prompt of this model whole (neither prefix caching nor chunked "
+            "prefill), so nothing can be loaded before it"
+        )
     algorithm = str(cache.prefix_caching_hash_algo)
     if not algorithm.startswith("sha256"):
         raise UnsupportedError(
