@@ -8,8 +8,8 @@ namespace weft {
 namespace {
 
 constexpr const char* kKnown =
-    "memory, prefault, listen, state, tokens, connect, token, cluster, pins, timeout_ms, log_fd, "
-    "log_level";
+    "memory, prefault, listen, state, tokens, metrics, connect, token, cluster, pins, timeout_ms, "
+    "log_fd, log_level";
 constexpr uint64_t kSmallestMemory = uint64_t{4} << 20;
 
 /** unix:PATH; other transports come with clusters. */
@@ -41,6 +41,7 @@ Status take_paths(Options& options, OpenOptions& out) {
     }
     out.store.node.state = options.take("state").value_or("");
     out.store.node.tokens = options.take("tokens").value_or("");
+    out.store.node.metrics = options.take("metrics").value_or("");
     out.store.token = options.take("token").value_or("");
     if (std::optional<std::string> cluster = options.take("cluster")) {
         return Failure{WEFT_ENOTSUP, "cluster=" + *cluster + ": this build shares one host"};
@@ -50,7 +51,7 @@ Status take_paths(Options& options, OpenOptions& out) {
 
 Status check_together(const Options& options, const OpenOptions& out) {
     if (out.store.connect.empty()) return Nothing{};
-    for (const char* key : {"memory", "prefault", "listen", "state", "tokens", "pins"}) {
+    for (const char* key : {"memory", "prefault", "listen", "state", "tokens", "metrics", "pins"}) {
         if (options.has(key))
             return Failure{WEFT_EINVAL,
                            std::string(key) + "= is the node's: it does not go with connect="};

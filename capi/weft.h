@@ -195,13 +195,13 @@ WEFT_API const char *weft_version(void);
 WEFT_API const char *weft_code_name(int32_t code);
 
 /** Opens a node, or a connection to one: memory=,prefault=,listen=,state=,tokens=,connect=,token=,
- *  cluster=,pins=,timeout_ms=,log_fd=,log_level= */
+ *  cluster=,pins=,timeout_ms=,log_fd=,log_level=,metrics= (HOST:PORT or unix:PATH, to be scraped) */
 WEFT_API int32_t weft_open(const char *options, weft_store **out, weft_error *error);
 WEFT_API int32_t weft_close(weft_store *store);
 /** Asks in words, answers in JSON: "about" (this store, not its node: versions, kinds, options, devices, limits), "stats",
- *  "namespaces", "error id=N", of a space "layout", "blocks after=KEY,limit=N", "explain key=KEY"; does "drop", "flush
- *  version=N", "reload"; space 0: of all. Returns the answer's whole length: what exceeds capacity is cut, and it is always
- *  terminated. */
+ *  "processes" (who holds what), "namespaces", "error id=N", of a space "layout", "blocks after=KEY,limit=N", "explain
+ *  key=KEY" (why a key misses); does "drop", "flush version=N", "reload"; space 0: of all. Returns the answer's whole length:
+ *  what exceeds capacity is cut, and it is always terminated. */
 WEFT_API int32_t weft_query(weft_store *store, uint32_t space, const char *query, char *json_out, uint32_t capacity,
                             weft_error *error);
 /** Opens `tenant/model` at version= (else the floor), creating it where there is none and the token allows (create=no: then

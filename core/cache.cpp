@@ -58,12 +58,13 @@ Status Cache::persist() {
     return kept;
 }
 
-Result<uint32_t> Cache::begin_session(Process& process, Grants grants, int pid) {
+Result<uint32_t> Cache::begin_session(Process& process, Grants grants, int pid,
+                                      const std::string& name) {
     if (sessions_.size() >= kSessionsMax) {
         return Failure{WEFT_EQUOTA, std::to_string(sessions_.size()) + " sessions are the limit"};
     }
     uint32_t id = next_session_++;
-    sessions_[id] = {&process, std::move(grants), pid, {}};
+    sessions_[id] = {&process, std::move(grants), pid, name, {}};
     return id;
 }
 

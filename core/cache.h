@@ -12,6 +12,7 @@
 #include <set>
 
 #include "core/space/tokens.h"
+#include "core/stats/report.h"
 #include "core/write/writing.h"
 
 namespace weft {
@@ -63,7 +64,9 @@ class Cache {
     /** Namespaces and floors of an earlier node. */
     Status restore(const std::string& text);
 
-    Result<uint32_t> begin_session(Process& process, Grants grants, int pid);
+    /** pid: as the node numbers it, 0 where it cannot; name: for people. */
+    Result<uint32_t> begin_session(Process& process, Grants grants, int pid,
+                                   const std::string& name = "");
     /** The process is dead, or gave everything back. */
     void end_session(uint32_t session, uint64_t now);
     void set_grants(uint32_t session, Grants grants);
@@ -82,10 +85,15 @@ class Cache {
     void run(uint32_t session, uint64_t opening, Request&& request, Done done, uint64_t now);
     void confirm_segment(uint64_t opening, uint32_t segment, uint64_t now);
     void confirm_drop(uint64_t opening, uint32_t segment, uint64_t now);
-    /** "stats", "namespaces", "layout", "blocks ...", "explain ...", "drop", "flush ...". opening
-     * 0: of the whole node. */
+    /** "stats", "processes", "namespaces", "layout", "blocks ...", "explain ...", "drop", "flush
+     * ...". opening 0: of the whole node. */
     Result<std::string> query(uint32_t session, uint64_t opening, const std::string& words,
                               uint64_t now);
+
+    /** Of all namespaces. */
+    NodeReport report(uint64_t now) const;
+    /** Any thread, without the node's lock. */
+    Latencies& latencies() { return latencies_; }
 
     /** Four times a second: what ends by time, sweeps, segments that move. */
     void tick(uint64_t now);
@@ -103,6 +111,7 @@ class Cache {
         Process* process = nullptr;
         Grants grants;
         int pid = 0;
+        std::string name;
         std::map<uint64_t, Opening> openings;
     };
     struct Space {
@@ -147,11 +156,18 @@ class Cache {
     void move_segments(Space& space, uint64_t now);
     void rebalance(uint64_t now);
     Status drop(const std::string& name, uint64_t now);
-    nlohmann::json describe(Space& space) const;
-    Result<std::string> query_node(uint32_t session, const std::string& verb);
+    static SpaceReport report(Space& space);
+    nlohmann::json processes(const Grants& grants) const;
+    std::map<uint32_t, Holding> holdings(Space& space) const;
+    std::string name_of(uint32_t session) const;
+    nlohmann::json explain(const Grants& grants, const Opening& opening, Space& space,
+                           const Key& key, uint64_t now);
+    nlohmann::json elsewhere(const Grants& grants, Space& space, uint64_t version, const Key& key,
+                             uint64_t now);
+    Result<std::string> query_node(uint32_t session, const std::string& verb, uint64_t now);
     Result<std::string> empty_space(Space& space, uint32_t may, const std::string& verb,
                                     Options& options, uint64_t now);
-    Result<std::string> query_space(Session& session, Opening& opening, Space& space,
+    Result<std::string> query_space(const Session& session, Opening& opening, Space& space,
                                     uint32_t rights, const std::string& verb,
                                     const std::string& arguments, uint64_t now);
 
@@ -168,6 +184,7 @@ class Cache {
     std::map<uint32_t, Session> sessions_;
     std::map<uint64_t, Pin> pins_;
     uint64_t pinned_blocks_ = 0;
+    Latencies latencies_;
     std::vector<Held> held_;
     std::vector<Answer> answers_;
     std::map<Space*, std::set<uint32_t>> announced_;  // segments that sessions were told of

@@ -32,6 +32,7 @@ class Verbs {
     void add_all() {
         add_serve();
         add_stats();
+        add_top();
         add_ls();
         add_get();
         add_put();
@@ -73,6 +74,7 @@ class Verbs {
 
     void add_serve();
     void add_stats();
+    void add_top();
     void add_ls();
     void add_get();
     void add_put();
@@ -96,7 +98,7 @@ void Verbs::add_serve() {
                                                       what is said here wins over the file
   kill -HUP PID                                       reads the tokens again
 SIGTERM and SIGINT end it cleanly, with status 0. With --json, stdout has one object a line:
-{"ready", "listen", "pid"} when it serves, {"error", "code", "status"} where it cannot.
+{"ready", "listen", "metrics", "pid"} when it serves, {"error", "code", "status"} where it cannot.
 PATH.lock beside the socket stays: it tells the next node whether this one ended cleanly.)");
     text(verb, "--config", serve->config, "FILE", "Options from a file");
     text(verb, "-m,--memory", serve->memory, "SIZE",
@@ -108,6 +110,8 @@ PATH.lock beside the socket stays: it tells the next node whether this one ended
     text(verb, "--tokens", serve->tokens, "FILE",
          "Who may do what: lines of token, tenant/model pattern, rights (read, write, advance, "
          "admin); without it only this user is admitted");
+    text(verb, "--metrics", serve->metrics, "ADDRESS",
+         "Serves metrics for Prometheus there, over HTTP: HOST:PORT or unix:PATH");
     verb->add_flag("--prefault", serve->prefault, "Touch all memory before it is used");
     text(verb, "--log-level", serve->log_level, "LEVEL", "How much it says on stderr");
     text(verb, "-o,--option", serve->more, "KEY=VALUE", "Any other option of weft_open");
@@ -119,10 +123,27 @@ void Verbs::add_stats() {
         "stats", "What a node holds and has counted", stats,
         R"(  weft stats                                memory, hits, misses by reason, per namespace
   weft stats --json | jq .namespaces        for programs
+  weft stats --processes                    who holds what: views, pins, unfinished blocks, stocks
   weft stats --about                        versions, options and limits of this client
-  watch -n 1 weft stats                     as it changes)");
+Rates and shares, as they change, are in weft top; what to make of them in weft doctor.)");
+    verb->add_flag("--processes", stats->processes,
+                   "The processes that use the node, and what of its memory each keeps");
     verb->add_flag("--about", stats->about,
                    "This client's versions, kinds, options and limits instead, not the node's");
+    add_connection(verb);
+}
+
+void Verbs::add_top() {
+    auto top = std::make_shared<Top>();
+    CLI::App* verb =
+        add("top", "A node at work: look-ups, moves, memory, processes", top,
+            R"(  weft top                                  a frame a second, in 80 columns
+  weft top --once                           one frame, of the next second
+  weft top --json --interval 10 >> weft.log one object a line, rates over ten seconds each)");
+    text(verb, "--interval", top->interval_s, "SECONDS", "Over which rates are taken")
+        ->check(CLI::Range(0.1, 3600.0))
+        ->capture_default_str();
+    verb->add_flag("--once", top->once, "One frame, then end");
     add_connection(verb);
 }
 
@@ -231,11 +252,26 @@ void Verbs::add_bench() {
 }
 
 void Verbs::add_doctor() {
-    CLI::App* verb = add("doctor", "Is this machine fit for a node, and what would help",
-                         std::make_shared<Doctor>(),
-                         R"(  weft doctor                               before the first weft serve
-  weft doctor --connect unix:/tmp/w.sock    and at that node
+    auto doctor = std::make_shared<Doctor>();
+    CLI::App* verb =
+        add("doctor", "Is this machine fit for a node; why does a key miss, what is slow", doctor,
+            R"(  weft doctor                               before the first weft serve
+  weft doctor --connect unix:/tmp/w.sock    and at that node: misses, memory, calls
+  weft doctor acme/llama-70b --key 00112233445566778899aabbccddeeff
+                                            why does this key miss
+  weft doctor --speed                       look-ups, calls and loads beside this machine's memcpy:
+                                            is it the cache that is slow, or the engine
   weft doctor --json | jq -r '.findings[] | select(.level != "ok") | .advice')");
+    CLI::Option* name =
+        verb->add_option("namespace", doctor->name, "tenant/model, with a key")->type_name("");
+    CLI::Option* key = text(verb, "--key", doctor->key, "KEY", "The key, 32 hex digits");
+    key->needs(name);
+    CLI::Option* by_name =
+        text(verb, "--name", doctor->key_name, "TEXT", "The key is of this name");
+    by_name->needs(name)->excludes(key);
+    version(verb, doctor->version, "The version that misses it [the floor]")->needs(name);
+    verb->add_flag("--speed", doctor->speed,
+                   "Measures too, some seconds, with 8 MiB in a namespace that is dropped again");
     add_connection(verb);
 }
 

@@ -5,7 +5,7 @@
  *
  * Invariants: the command includes weft.h and weft.hpp and nothing else of Weft; results go to
  * stdout, words about them to stderr; with --json stdout is one JSON document, of an error too, and
- * of a flat one (all that `serve` says) one line.
+ * of a flat one (all that `serve` says) and of each frame of `top` one line.
  */
 #pragma once
 #include <cstdint>
@@ -43,12 +43,17 @@ struct Settings {
 };
 
 struct Serve {
-    std::string config, memory, listen, state, tokens, log_level;
+    std::string config, memory, listen, state, tokens, metrics, log_level;
     std::vector<std::string> more;
     bool prefault = false;
 };
 struct Stats {
     bool about = false;
+    bool processes = false;
+};
+struct Top {
+    double interval_s = 1;
+    bool once = false;
 };
 struct Ls {
     std::string name, version, after, key;
@@ -79,12 +84,16 @@ struct Bench {
     std::string memory = "256MiB";
     bool connects = false;
 };
-struct Doctor {};
+struct Doctor {
+    std::string name, key, key_name, version;
+    bool speed = false;
+};
 
 /* Each does what its verb says and returns the exit status, or throws a Failure or a weft::Error.
  */
 int run(const Serve& serve, const Settings& settings);
 int run(const Stats& stats, const Settings& settings);
+int run(const Top& top, const Settings& settings);
 int run(const Ls& ls, const Settings& settings);
 int run(const Get& get, const Settings& settings);
 int run(const Put& put, const Settings& settings);

@@ -1,6 +1,7 @@
 /**
- * `weft doctor`: is this machine fit for a node, and is there one? Each finding in words, with what
- * to do. Status 0 unless something is missing that a node cannot be without.
+ * `weft doctor`: is this machine fit for a node, is there one, and what would help it? Each finding
+ * in words, with what to do. Status 0 unless something is missing that a node cannot be without; 3
+ * where a key was asked for that is not there.
  */
 #include "doctor.h"
 
@@ -33,7 +34,8 @@ void check_socket(const std::string& path, Findings& findings) {
         return;
     }
     std::memcpy(address.sun_path, path.data(), path.size());
-    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    // Not blocking: a node that is stopped accepts nobody, and its backlog may be full.
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) {
         ucred peer{};
         socklen_t size = sizeof peer;
@@ -50,6 +52,10 @@ void check_socket(const std::string& path, Findings& findings) {
     } else if (errno == ENOENT) {
         findings.push_back(
             {Level::kNote, "socket", path + ": there is none", "Start a node: weft serve"});
+    } else if (errno == EAGAIN) {
+        findings.push_back({Level::kWarning, "socket",
+                            path + ": a node listens, but accepts no connection",
+                            "Is it stopped, or out of descriptors? See its process and its log."});
     } else {
         findings.push_back(
             {Level::kWarning, "socket", path + ": " + std::strerror(errno),
@@ -60,11 +66,11 @@ void check_socket(const std::string& path, Findings& findings) {
     close(fd);
 }
 
-void check_node(const Settings& settings, Findings& findings) {
+Json check_node(const Doctor& doctor, const Settings& settings, Findings& findings) {
     if (settings.connect.rfind("unix:", 0) == 0) {
         check_socket(settings.connect.substr(5), findings);
         if (findings.back().level > Level::kNote || findings.back().advice.rfind("Start", 0) == 0)
-            return;
+            return Json();
     }
     try {
         const Store store = settings.open();
@@ -73,12 +79,14 @@ void check_node(const Settings& settings, Findings& findings) {
                             settings.connect + ": answers, version " +
                                 about.value("version", std::string("unknown")),
                             ""});
+        return check_use(store, doctor, findings);
     } catch (const Error& problem) {
         findings.push_back({Level::kWarning, "node", settings.connect + ": " + problem.what(),
                             problem.code() == WEFT_EDENIED
                                 ? "Give a token that it knows: --token-file."
                                 : "See the node's log."});
     }
+    return Json();
 }
 
 std::string wrapped(const std::string& text, size_t indent, size_t width) {
@@ -112,7 +120,7 @@ void print_findings(const Findings& findings) {
 
 }  // namespace
 
-int run(const Doctor&, const Settings& settings) {
+int run(const Doctor& doctor, const Settings& settings) {
     Findings findings;
     findings.push_back(
         {Level::kOk, "library",
@@ -121,7 +129,7 @@ int run(const Doctor&, const Settings& settings) {
     check_memory(findings);
     check_users(findings);
     check_devices(findings);
-    check_node(settings, findings);
+    const Json explained = check_node(doctor, settings, findings);
     const bool failed = std::any_of(findings.begin(), findings.end(), [](const Finding& finding) {
         return finding.level == Level::kFailure;
     });
@@ -132,11 +140,13 @@ int run(const Doctor&, const Settings& settings) {
                                           {"subject", finding.subject},
                                           {"found", finding.found},
                                           {"advice", finding.advice}});
+        if (!explained.is_null()) answer["explain"] = explained;
         print_answer(answer, true);
     } else {
         print_findings(findings);
     }
-    return failed ? kFailed : kOk;
+    if (failed) return kFailed;
+    return explained.is_null() || explained.at("there").get<bool>() ? kOk : kMiss;
 }
 
 }  // namespace weft::cli

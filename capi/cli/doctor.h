@@ -1,11 +1,14 @@
 /**
- * What `weft doctor` looks at. A check looks at one thing of the machine and says what it found,
- * and what to do if that is not best. Invariant: a check changes nothing and needs no rights; one
- * that cannot look says so instead of guessing.
+ * What `weft doctor` looks at. A check looks at one thing of the machine or of a node and says what
+ * it found, and what to do if that is not best. Invariant: a check changes nothing (but --speed, in
+ * a namespace of its own) and needs no rights; one that cannot look says so instead of guessing.
  */
 #pragma once
 #include <string>
 #include <vector>
+
+#include "command.h"
+#include "json.h"
 
 namespace weft::cli {
 
@@ -29,6 +32,10 @@ void check_memory(Findings& findings);
 void check_users(Findings& findings);
 /** libfabric and CUDA, which the library would load at run time. */
 void check_devices(Findings& findings);
+
+/** What the node has counted: misses and their reasons, who holds memory, how long calls take; with
+ * --speed a measurement, and with a key why it misses, whose answer is returned (else null). */
+Json check_use(const Store& store, const Doctor& doctor, Findings& findings);
 
 /** The first line of a file, without its newline; empty where it cannot be read. */
 std::string first_line(const std::string& path);

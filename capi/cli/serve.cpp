@@ -18,6 +18,7 @@
 
 #include "command.h"
 #include "config.h"
+#include "json.h"
 #include "print.h"
 
 namespace weft::cli {
@@ -51,6 +52,7 @@ Options options_of(const Serve& serve) {
     set("listen", serve.listen);
     set("state", serve.state);
     set("tokens", serve.tokens);
+    set("metrics", serve.metrics);
     set("log_level", serve.log_level);
     if (serve.prefault) set("prefault", "yes");
     for (const std::string& text : serve.more)
@@ -70,12 +72,24 @@ void make_folder(const std::string& listen) {
                                "; choose where the node listens with --listen unix:PATH");
 }
 
-void say(const std::string& listen, bool json) {
+void say(const std::string& listen, const std::string& metrics, bool json) {
     if (json)
-        return print_fields({{"ready", true}, {"listen", listen}, {"pid", uint64_t(getpid())}},
+        return print_fields({{"ready", true},
+                             {"listen", listen},
+                             {"metrics", metrics},
+                             {"pid", uint64_t(getpid())}},
                             true);
     std::fprintf(stderr, "weft: %s serves at %s, pid %d; end it with SIGTERM\n", weft_version(),
                  listen.c_str(), getpid());
+    if (!metrics.empty()) std::fprintf(stderr, "weft: metrics at %s\n", metrics.c_str());
+}
+
+/** What is to be scraped: metrics= as the library has it, port 0 replaced. */
+std::string metrics_of(const Store& store) {
+    const Json about = Json::parse(store.query("about"));
+    const std::string address = about["options"].value("metrics", "");
+    if (address.empty() || address.rfind("unix:", 0) == 0) return address;
+    return "http://" + address + "/metrics";
 }
 
 void reload(const Store& store) {
@@ -107,7 +121,7 @@ int run(const Serve& serve, const Settings& settings) {
     const std::string listen = option_value(options, "listen");
     make_folder(listen);
     Store store(options_text(options));
-    say(listen, settings.json);
+    say(listen, metrics_of(store), settings.json);
     notify("READY=1\nSTATUS=serving at " + listen);
     for (;;) {
         int number = 0;

@@ -48,8 +48,11 @@ void LaneServer::take(rpc::LaneCall::Reader call) {
         reply.status = -WEFT_EINVAL;
         return answer(id, reply);
     }
+    uint64_t arrived = fabric::boot_time();
+    Latency& latency = node_.latencies()[static_cast<size_t>(request.verb)];
     // The answer comes at once on this thread, or later on any.
-    Done done = [place = place_, id, &loop = loop_](Reply&& reply) {
+    Done done = [place = place_, id, &loop = loop_, &latency, arrived](Reply&& reply) {
+        latency.observe(fabric::boot_time() - arrived);
         if (loop.on_thread()) {
             if (place->lane != nullptr) place->lane->answer(id, reply);
             return;

@@ -7,6 +7,7 @@
 #include <new>
 
 #include "capi/weft.h"
+#include "core/node/peer.h"
 
 namespace weft {
 
@@ -21,7 +22,8 @@ void LocalLink::stop(uint64_t) {
 
 Status LocalLink::start() {
     Result<uint32_t> session = node_.with([&](Cache& cache, uint64_t) {
-        return cache.begin_session(*this, Grants{{"*", kAllRights}}, getpid());
+        return cache.begin_session(*this, Grants{{"*", kAllRights}}, getpid(),
+                                   name_of_process(getpid()));
     });
     if (!session) return session.failure();
     session_ = *session;

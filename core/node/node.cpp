@@ -13,6 +13,7 @@
 #include <sstream>
 
 #include "capi/weft.h"
+#include "core/node/metrics_server.h"
 #include "core/node/server.h"
 #include "core/node/threads.h"
 
@@ -83,11 +84,20 @@ Status Node::start() {
         if (!server) return server.failure();
         server_ = std::move(*server);
     }
+    if (!options_.metrics.empty()) {
+        Result<std::unique_ptr<MetricsServer>> metrics =
+            MetricsServer::start(*this, options_.metrics);
+        if (!metrics) return metrics.failure();
+        metrics_ = std::move(*metrics);
+    }
     timer_ = start_thread("weft-time", [this] { keep_time(); });
     return Nothing{};
 }
 
+std::string Node::metrics_address() const { return metrics_ == nullptr ? "" : metrics_->address(); }
+
 Node::~Node() {
+    metrics_.reset();
     {
         std::lock_guard<std::mutex> guard(stop_lock_);
         stopping_ = true;

@@ -17,13 +17,15 @@
 
 namespace weft {
 
+class MetricsServer;
 class Server;
 
 struct NodeOptions {
     CacheOptions cache;
-    std::string listen;  // path of a UNIX socket; empty: private
-    std::string state;   // directory; empty: ephemeral
-    std::string tokens;  // file; empty: the node's own user has all rights
+    std::string listen;   // path of a UNIX socket; empty: private
+    std::string state;    // directory; empty: ephemeral
+    std::string tokens;   // file; empty: the node's own user has all rights
+    std::string metrics;  // address; empty: none
 };
 
 class Node {
@@ -47,6 +49,10 @@ class Node {
     fabric::Memory& memory() { return *memory_; }
     const fabric::Log& log() const { return log_; }
     const NodeOptions& options() const { return options_; }
+    /** Any thread. */
+    Latencies& latencies() { return cache_.latencies(); }
+    /** Where metrics are served, as one may connect; empty: nowhere. */
+    std::string metrics_address() const;
     /** Reads tokens= again. What held before goes on when the file is bad. */
     Status reload();
     /** The grants of a token; empty: not known. With no tokens file: all rights for the node's own
@@ -71,6 +77,7 @@ class Node {
     bool stopping_ = false;
     std::thread timer_;
     std::unique_ptr<Server> server_;
+    std::unique_ptr<MetricsServer> metrics_;
 };
 
 }  // namespace weft

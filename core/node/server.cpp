@@ -1,12 +1,10 @@
 // The node's socket: who connects, and when what a process held comes to its end.
 #include <capnp/rpc-twoparty.h>
 #include <poll.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "capi/weft.h"
+#include "core/node/listening.h"
 #include "core/node/socket_server.h"
 
 namespace weft {
@@ -25,22 +23,6 @@ class LogErrors final : public kj::TaskSet::ErrorHandler {
   private:
     const fabric::Log& log_;
 };
-
-/** A socket file that nobody listens on is taken over; a live one names its holder. */
-Status replace_dead_socket(const std::string& path, const sockaddr_un& address) {
-    fabric::Descriptor probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
-        ucred holder{};
-        socklen_t size = sizeof holder;
-        getsockopt(probe.get(), SOL_SOCKET, SO_PEERCRED, &holder, &size);
-        return Failure{WEFT_EBUSY, "listen=unix:" + path + ": process " +
-                                       std::to_string(holder.pid) + " listens there"};
-    }
-    if (errno != ECONNREFUSED)
-        return Failure{WEFT_EINVAL, "listen=unix:" + path + ": " + strerror(errno)};
-    unlink(path.c_str());
-    return Nothing{};
-}
 
 }  // namespace
 
@@ -115,28 +97,11 @@ kj::Promise<void> SocketServer::accept_all(kj::AsyncIoContext& io) {
 }
 
 Status SocketServer::listen() {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    if (path_.size() >= sizeof address.sun_path) {
-        return Failure{WEFT_EINVAL, "listen=unix:" + path_ + ": the path is longer than " +
-                                        std::to_string(sizeof address.sun_path - 1)};
-    }
-    path_.copy(address.sun_path, sizeof address.sun_path - 1);
-    socket_ = fabric::Descriptor(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    auto failed = [&](const char* what) {
-        return Failure{WEFT_EINVAL, "listen=unix:" + path_ + ": " + what + ": " + strerror(errno)};
-    };
-    if (!socket_.valid()) return failed("socket");
     // With tokens other users may connect; without, uids are checked at login all the same.
-    if (bind(socket_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
-        if (errno != EADDRINUSE) return failed("bind");
-        Status ours = replace_dead_socket(path_, address);
-        if (!ours) return ours;
-        if (bind(socket_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
-            return failed("bind");
-    }
-    chmod(path_.c_str(), node.options().tokens.empty() ? 0600 : 0666);
-    if (::listen(socket_.get(), 128) != 0) return failed("listen");
+    mode_t mode = node.options().tokens.empty() ? 0600 : 0666;
+    Result<fabric::Descriptor> socket = listen_unix("listen", path_, mode);
+    if (!socket) return socket.failure();
+    socket_ = std::move(*socket);
     if (!loop.start("weft-node", [this](kj::AsyncIoContext& io) { return accept_all(io); }))
         return Failure{WEFT_ENOMEM, "listen=unix:" + path_ + ": no descriptor left"};
     return Nothing{};

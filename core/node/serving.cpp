@@ -12,6 +12,7 @@
 #include <set>
 
 #include "capi/weft.h"
+#include "core/node/peer.h"
 #include "core/node/socket_server.h"
 
 namespace weft {
@@ -349,8 +350,10 @@ class NodeServer final : public rpc::Node::Server {
         auto process = kj::refcounted<ClientProcess>(server_, hello.getInstance(), token, uid_);
         process->pidfd = std::move(pidfd);
         process->callback = hello.getProcess();
-        Result<uint32_t> session = server_.node.with(
-            [&](Cache& cache, uint64_t) { return cache.begin_session(*process, grants, 0); });
+        Result<uint32_t> session =
+            server_.node.with([&, name = name_of_process(pid_)](Cache& cache, uint64_t) {
+                return cache.begin_session(*process, grants, pid_, name);
+            });
         if (!session) {
             set_failure(results.initFailure(), session.failure());
             co_return;

@@ -65,6 +65,36 @@ uint32_t Namespace::miss_reason(const Key& key, uint64_t version, uint64_t now) 
     return reason != 0 ? reason : WEFT_MISS_ABSENT;
 }
 
+std::vector<uint64_t> Namespace::versions_of(const Key& key, uint64_t now) {
+    std::vector<uint64_t> versions;
+    slots_.table().find(hash_key(key), [&](uint32_t slot) {
+        SlotHeader& header = slots_.header(slot);
+        uint64_t expiry = header.expiry.load_relaxed();
+        if (header.key_hi.load_relaxed() == key.hi && header.key_lo.load_relaxed() == key.lo &&
+            (expiry == 0 || now < expiry))
+            versions.push_back(header.version.load_relaxed());
+        return false;
+    });
+    return versions;
+}
+
+void Namespace::count_viewed(const std::map<uint64_t, Holding*>& by_opening) {
+    for (const Attachment& attachment : attachments_) {
+        auto holding = by_opening.find(attachment.opening);
+        if (holding == by_opening.end()) continue;
+        std::set<uint32_t> seen;
+        for (const SharedWord& cell : attachment.page->cells) {
+            uint64_t value = cell.load_relaxed();
+            if (value == 0 || value > slots_.slots_used()) continue;
+            auto slot = static_cast<uint32_t>(value - 1);
+            // A page's words are its process's: only slots that are in use have a segment.
+            if (state_of(slots_.info(slot)) == SlotState::free || !seen.insert(slot).second)
+                continue;
+            holding->second->viewed.add(1, slots_.segment_of(slot).slot_bytes);
+        }
+    }
+}
+
 std::optional<uint32_t> Namespace::take(SizeClass& of, uint64_t now) {
     std::optional<uint32_t> slot = slots_.take(of);
     if (!slot && !limbo_.empty()) {
@@ -315,6 +345,7 @@ NamespaceStats Namespace::stats_now() const {
 }
 
 void Namespace::sweep(uint64_t now) {
+    ghosts_.set_clock(now);
     if (expiring_ == 0 && fenced_passes_ == 0) return;
     uint32_t used = slots_.slots_used();
     for (uint32_t i = 0; i < std::min(used, kSweepSlots); i++) {

@@ -12,6 +12,7 @@
 
 #include "core/space/slots.h"
 #include "core/stats/ghosts.h"
+#include "core/stats/holding.h"
 
 namespace weft {
 
@@ -30,6 +31,7 @@ struct NamespaceStats {
     uint64_t removed = 0;
     uint64_t fenced = 0;
     uint64_t replaced = 0;
+    uint64_t abandoned = 0;  // attempts that ended without a block
     uint64_t hits = 0;
     uint64_t loaded_bytes = 0;
     uint64_t misses[kMissReasons] = {};
@@ -71,6 +73,13 @@ class Namespace {
     uint32_t find(const Key& key, uint64_t version, uint64_t now);
     /** Why a block that `find` did not find is not there: WEFT_MISS_*. */
     uint32_t miss_reason(const Key& key, uint64_t version, uint64_t now);
+    /** What is still known of a block that left: WEFT_MISS_*, 0 where nothing is, and when. */
+    Ghosts::Memory memory_of(const Key& key) const { return ghosts_.memory(hash_key(key)); }
+    /** The versions at which a block of the key is published and not expired. */
+    std::vector<uint64_t> versions_of(const Key& key, uint64_t now);
+    /** Adds the blocks in each opening's page, each once: what its views keep. */
+    void count_viewed(const std::map<uint64_t, Holding*>& by_opening);
+    uint64_t free_bytes() const { return slots_.free_bytes(); }
 
     /** A slot for `bytes`, unpublished, its gen a fresh odd value; evicts where it must. */
     Result<uint32_t> allocate(uint64_t bytes, uint64_t now, SlotState state);

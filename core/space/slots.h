@@ -108,6 +108,12 @@ class Slots {
     uint64_t memory_limit() const { return budget_.limit(); }
     uint64_t data_bytes() const { return data_bytes_; }
     uint64_t index_bytes() const { return index_bytes_; }
+    /** Of data_bytes, slots that hold nothing. */
+    uint64_t free_bytes() const {
+        uint64_t bytes = 0;
+        for (const auto& [slot_bytes, of] : classes_) bytes += of.free.size() * slot_bytes;
+        return bytes;
+    }
 
   private:
     uint64_t offset_of(const void* in_index) const;

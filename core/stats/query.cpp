@@ -15,18 +15,7 @@ using nlohmann::json;
 
 namespace {
 
-constexpr const char* kReasons[kMissReasons] = {"",       "absent",  "evicted",     "expired",
-                                                "fenced", "partial", "unreachable", "far"};
 constexpr uint64_t kBlocksMost = 10000;
-
-std::string key_text(const Key& key) {
-    static constexpr char kDigits[] = "0123456789abcdef";
-    std::string text;
-    for (uint64_t half : {key.hi, key.lo}) {
-        for (int shift = 60; shift >= 0; shift -= 4) text += kDigits[half >> shift & 15];
-    }
-    return text;
-}
 
 Result<Key> parse_key(const std::string& text) {
     Key key;
@@ -77,44 +66,23 @@ json list_blocks(Namespace& space, uint64_t version, const Key& after, bool from
 
 }  // namespace
 
-json Cache::describe(Space& space) const {
-    Namespace& of = *space.space;
-    NamespaceStats stats = of.stats_now();
-    json misses = json::object();
-    for (uint32_t reason = 1; reason < kMissReasons; reason++)
-        misses[kReasons[reason]] = stats.misses[reason];
-    return {{"name", of.name()},
-            {"floor", of.floor()},
-            {"blocks", of.blocks()},
-            {"data_bytes", of.slots().data_bytes()},
-            {"index_bytes", of.slots().index_bytes()},
-            {"private_bytes", of.private_bytes() + of.slots().infos().bytes()},
-            {"openings", space.openings.size()},
-            {"saved", stats.saved},
-            {"saved_bytes", stats.saved_bytes},
-            {"loaded_bytes", stats.loaded_bytes},
-            {"hits", stats.hits},
-            {"misses", misses},
-            {"evicted", stats.evicted},
-            {"expired", stats.expired},
-            {"removed", stats.removed},
-            {"fenced", stats.fenced},
-            {"replaced", stats.replaced},
-            {"attempts", space.writing->attempts()},
-            {"quarantined", space.writing->quarantined()},
-            {"claims", space.writing->claims()},
-            {"waiting", space.writing->waiting()},
-            {"limbo", of.limbo()},
-            {"segments", of.slots().segments().size()}};
+std::string key_text(const Key& key) {
+    static constexpr char kDigits[] = "0123456789abcdef";
+    std::string text;
+    for (uint64_t half : {key.hi, key.lo}) {
+        for (int shift = 60; shift >= 0; shift -= 4) text += kDigits[half >> shift & 15];
+    }
+    return text;
 }
 
-Result<std::string> Cache::query_node(uint32_t session, const std::string& verb) {
+Result<std::string> Cache::query_node(uint32_t session, const std::string& verb, uint64_t now) {
     const Grants& grants = sessions_.at(session).grants;
+    if (verb == "processes") return json{{"processes", processes(grants)}}.dump();
     json list = json::array();
     for (auto& [name, space] : spaces_) {
         if (rights_on(grants, name) == 0) continue;
         if (verb == "stats") {
-            list.push_back(describe(*space));
+            list.push_back(to_json(report(*space)));
         } else {
             list.push_back({{"name", name},
                             {"floor", space->space->floor()},
@@ -123,9 +91,22 @@ Result<std::string> Cache::query_node(uint32_t session, const std::string& verb)
         }
     }
     if (verb == "namespaces") return json{{"namespaces", list}}.dump();
-    return json{{"memory", budget_.limit()},     {"memory_used", budget_.used()},
-                {"sessions", sessions_.size()},  {"pins", pinned_blocks_},
-                {"pins_max", options_.pins_max}, {"namespaces", list}}
+    json calls = json::object();
+    for (uint32_t of = 0; of < kVerbs; of++) {
+        Latency::Reading reading = latencies_[of].read();
+        calls[kVerbWords[of]] = {{"counts", reading.counts}, {"sum_ns", reading.sum_ns}};
+    }
+    return json{{"version", weft_version()},
+                {"up_s", (now - std::min(now, options_.began)) / fabric::kSecond},
+                {"memory", budget_.limit()},
+                {"memory_used", budget_.used()},
+                {"sessions", sessions_.size()},
+                {"sessions_max", kSessionsMax},
+                {"pins", pinned_blocks_},
+                {"pins_max", options_.pins_max},
+                {"bounds_ns", Latency::kBoundsNs},
+                {"calls", calls},
+                {"namespaces", list}}
         .dump();
 }
 
@@ -157,16 +138,16 @@ Result<std::string> Cache::empty_space(Space& space, uint32_t may, const std::st
     return answer.dump();
 }
 
-Result<std::string> Cache::query_space(Session&, Opening& opening, Space& space, uint32_t may,
-                                       const std::string& verb, const std::string& arguments,
-                                       uint64_t now) {
+Result<std::string> Cache::query_space(const Session& session, Opening& opening, Space& space,
+                                       uint32_t may, const std::string& verb,
+                                       const std::string& arguments, uint64_t now) {
     Result<Options> options = Options::parse(arguments.c_str());
     if (!options) return options.failure();
     Namespace& of = *space.space;
     json answer;
     std::string known;
     if (verb == "stats") {
-        answer = describe(space);
+        answer = to_json(report(space));
     } else if (verb == "layout") {
         answer = to_json(of.config());
         answer["name"] = of.name();
@@ -184,18 +165,7 @@ Result<std::string> Cache::query_space(Session&, Opening& opening, Space& space,
         known = "key";
         Result<Key> key = parse_key(options->take("key").value_or(""));
         if (!key) return key.failure();
-        uint32_t slot = of.find(*key, opening.version, now);
-        uint32_t reason = slot != kNoSlot ? 0 : of.miss_reason(*key, opening.version, now);
-        if (slot == kNoSlot && space.writing->being_written(*key, opening.version) != kNoSlot)
-            reason = WEFT_MISS_PARTIAL;
-        answer = {{"key", key_text(*key)},
-                  {"version", opening.version},
-                  {"there", slot != kNoSlot},
-                  {"reason", kReasons[reason]}};
-        if (slot != kNoSlot) {
-            answer["bytes"] = of.slots().block_size(slot);
-            answer["pins"] = of.slots().info(slot).pins;
-        }
+        answer = explain(session.grants, opening, space, *key, now);
     } else if (verb == "flush" || verb == "drop") {
         return empty_space(space, may, verb, *options, now);
     } else {
@@ -220,7 +190,8 @@ Result<std::string> Cache::query(uint32_t session, uint64_t opening, const std::
         return query_space(sessions_.at(session), *of, *space, rights(session, *space), verb,
                            arguments, now);
     }
-    if (verb == "stats" || verb == "namespaces") return query_node(session, verb);
+    if (verb == "stats" || verb == "processes" || verb == "namespaces")
+        return query_node(session, verb, now);
     if (verb == "flush" || verb == "drop") {
         uint64_t count = 0;
         std::vector<std::string> names;
@@ -242,7 +213,8 @@ Result<std::string> Cache::query(uint32_t session, uint64_t opening, const std::
     }
     return Failure{
         WEFT_EINVAL,
-        "query \"" + verb + "\": known are about, stats, namespaces, error, drop, flush, reload"};
+        "query \"" + verb +
+            "\": known are about, stats, processes, namespaces, error, drop, flush, reload"};
 }
 
 /** The namespace is gone once its last opening has closed. Its floor is remembered. */

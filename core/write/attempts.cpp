@@ -96,8 +96,11 @@ int32_t Writing::join(Attempt& attempt, Pending& pending, uint32_t item, Opening
         if (part.final.overlaps(start, start + size)) return -WEFT_EEXISTS;
         if (part.in_flight.overlaps(start, start + size)) return -WEFT_EHELD;
     }
-    if (reservations_.size() >= kReservationsMax && reservations_.count(id) == 0)
+    if (reservations_.size() >= kReservationsMax && reservations_.count(id) == 0) {
+        pending.reply.message =
+            std::to_string(reservations_.size()) + " reservations of a namespace are the limit";
         return -WEFT_EQUOTA;
+    }
     if (request.user) {
         part.reserved_by = id;
     } else {
@@ -170,6 +173,7 @@ void Writing::end_attempt(uint64_t id, int32_t how) {
     Attempt& attempt = attempts_.at(id);
     attempt.ended = how;
     open_.erase({attempt.key, attempt.version});
+    space_.stats().abandoned++;
     space_.remember(attempt.key, WEFT_MISS_PARTIAL);
     wake(attempt.key);
     if (attempt.holders.empty()) {
@@ -319,6 +323,56 @@ void Writing::abort(Opening& opening, const Request& request, Reply& reply, uint
         reply.items.push_back(out);
     }
     drain(now);
+}
+
+void Writing::count_held(std::map<uint32_t, Holding>& by_session) const {
+    for (const auto& [id, opening] : openings_) {
+        Holding& holding = by_session[opening->session];
+        holding.openings++;
+        opening->stock.count(holding.stocked);
+    }
+    for (const auto& [id, attempt] : attempts_) {
+        uint64_t slot_bytes = space_.slots().segment_of(attempt.slot).slot_bytes;
+        std::set<uint32_t> sessions;
+        for (uint64_t holder : attempt.holders) {
+            auto opening = openings_.find(reservations_.at(holder).opening);
+            if (opening != openings_.end()) sessions.insert(opening->second->session);
+        }
+        for (uint32_t session : sessions) {
+            Holding& holding = by_session[session];
+            (attempt.ended == 0 ? holding.writing : holding.quarantined).add(1, slot_bytes);
+        }
+    }
+    for (const auto& [id, claim] : claims_) by_session[claim.session].claims++;
+    for (const auto& [key, waiters] : waiters_) {
+        for (const Waiter& waiter : waiters) {
+            auto opening = openings_.find(waiter.pending->opening);
+            if (opening != openings_.end()) by_session[opening->second->session].waiting++;
+        }
+    }
+}
+
+std::optional<Writing::Maker> Writing::maker_of(const Key& key, uint64_t version) const {
+    Maker maker;
+    auto open = open_.find({key, version});
+    if (open != open_.end()) {
+        const Attempt& attempt = attempts_.at(open->second);
+        maker.writer = attempt.writer;
+        maker.deadline = attempt.deadline;
+        for (const Part& part : attempt.parts)
+            maker.parts_in += part.final.covers(0, part.size) ? 1 : 0;
+        for (uint64_t holder : attempt.holders) {
+            auto opening = openings_.find(reservations_.at(holder).opening);
+            if (opening != openings_.end()) maker.sessions.insert(opening->second->session);
+        }
+        return maker;
+    }
+    auto claimed = claimed_.find({key, version});
+    if (claimed == claimed_.end()) return std::nullopt;
+    const Claim& claim = claims_.at(claimed->second);
+    maker.deadline = claim.deadline;
+    maker.sessions.insert(claim.session);
+    return maker;
 }
 
 void Writing::end_fenced(uint64_t now) {

@@ -29,6 +29,7 @@ enum class Verb : uint16_t {
     advance,
     release,  // pins and claims: items' key.lo
 };
+constexpr uint32_t kVerbs = 12;
 
 /** Memory of lists up to so many items is kept from one request to the next. */
 constexpr size_t kKeptItems = 1024;

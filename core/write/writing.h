@@ -14,6 +14,7 @@
 #include <set>
 
 #include "core/space/namespace.h"
+#include "core/stats/holding.h"
 #include "core/write/request.h"
 
 namespace weft {
@@ -35,6 +36,9 @@ class Stock {
         std::vector<uint32_t>& slots = slots_.at(slot_bytes);
         *std::find(slots.begin(), slots.end(), slot) = slots.back();
         slots.pop_back();
+    }
+    void count(Holding::Slots& out) const {
+        for (const auto& [slot_bytes, slots] : slots_) out.add(slots.size(), slot_bytes);
     }
     /** Takes out those for which `out` is true. */
     template <typename F>
@@ -85,7 +89,7 @@ class Writing {
     static constexpr uint32_t kFollowingMax = 4096;  // blocks that one opening follows
     static constexpr uint32_t kStockMax = 64;
     static constexpr uint32_t kClaimsMax = 65536;
-    static constexpr uint32_t kClaimedMax = 4 << 20;  // keys of all claims
+    static constexpr uint32_t kClaimedMax = 1 << 20;  // keys of all claims: a hundred bytes each
     static constexpr uint32_t kWaitersMax = 1 << 20;  // items that wait
 
     /** Asked for room for a block that the namespace could not allocate; false: there is none to
@@ -126,6 +130,17 @@ class Writing {
     /** The writer of a key right now: its open attempt's slot, or kNoSlot. */
     uint32_t being_written(const Key& key, uint64_t version) const;
     std::vector<PendingPtr> take_finished() { return std::move(finished_); }
+
+    /** Adds what each session holds: attempts, quarantine, stock, claims, waits. */
+    void count_held(std::map<uint32_t, Holding>& by_session) const;
+    /** Who is about to make a block. */
+    struct Maker {
+        std::string writer;           // of an attempt; empty: it is claimed only
+        std::set<uint32_t> sessions;  // that have a part open, or the claim
+        uint64_t deadline = 0;
+        uint32_t parts_in = 0;
+    };
+    std::optional<Maker> maker_of(const Key& key, uint64_t version) const;
 
     uint64_t attempts() const { return open_.size(); }
     uint64_t quarantined() const { return attempts_.size() - open_.size(); }

@@ -4638,14 +4638,14 @@ static PyMethodDef SwigMethods[] = {
 	 { "code_name", _wrap_code_name, METH_O, NULL},
 	 { "open", _wrap_open, METH_O, "\n"
 		"Opens a node, or a connection to one: memory=,prefault=,listen=,state=,tokens=,connect=,token=,\n"
-		"cluster=,pins=,timeout_ms=,log_fd=,log_level=\n"
+		"cluster=,pins=,timeout_ms=,log_fd=,log_level=,metrics= (HOST:PORT or unix:PATH, to be scraped)\n"
 		""},
 	 { "close", _wrap_close, METH_O, NULL},
 	 { "query", _wrap_query, METH_VARARGS, "\n"
 		"Asks in words, answers in JSON: \"about\" (this store, not its node: versions, kinds, options, devices, limits), \"stats\",\n"
-		"\"namespaces\", \"error id=N\", of a space \"layout\", \"blocks after=KEY,limit=N\", \"explain key=KEY\"; does \"drop\", \"flush\n"
-		"version=N\", \"reload\"; space 0: of all. Returns the answer's whole length: what exceeds capacity is cut, and it is always\n"
-		"terminated.\n"
+		"\"processes\" (who holds what), \"namespaces\", \"error id=N\", of a space \"layout\", \"blocks after=KEY,limit=N\", \"explain\n"
+		"key=KEY\" (why a key misses); does \"drop\", \"flush version=N\", \"reload\"; space 0: of all. Returns the answer's whole length:\n"
+		"what exceeds capacity is cut, and it is always terminated.\n"
 		""},
 	 { "namespace_open", _wrap_namespace_open, METH_VARARGS, "\n"
 		"Opens `tenant/model` at version= (else the floor), creating it where there is none and the token allows (create=no: then\n"

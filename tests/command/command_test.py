@@ -9,14 +9,13 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 import unittest
 from pathlib import Path
 
 from node import LIMIT_S, WEFT, Node, weft
 
-VERBS = ["serve", "stats", "ls", "get", "put", "advance", "drop", "bench", "doctor"]
+VERBS = ["serve", "stats", "top", "ls", "get", "put", "advance", "drop", "bench", "doctor"]
 OK, FAILED, USAGE, MISS, UNREACHABLE, DENIED = range(6)
 
 
@@ -44,6 +43,10 @@ class WithoutANode(unittest.TestCase):
             ["serve", "-l", "unix:/tmp/never.sock", "-o", "frob=1"],
             ["serve", "-l", "unix:/tmp/never.sock", "--tokens", "/nonexistent"],
             ["stats", "-c", "nowhere"],
+            ["top", "--interval", "0"],
+            ["doctor", "--key", "0" * 32],
+            ["serve", "-l", "unix:/tmp/never.sock", "--metrics", "nowhere"],
+            ["serve", "-l", "unix:/tmp/never.sock", "--metrics", "example.org:1"],
         ]:
             done = weft(*arguments)
             self.assertEqual(done.returncode, USAGE, arguments)
@@ -307,10 +310,3 @@ class Daemon(unittest.TestCase):
         (node.folder / "state").mkdir()
         node.start("--config", str(config))
         self.assertEqual(node.end(), OK)
-
-
-if __name__ == "__main__":
-    done = unittest.main(exit=False, verbosity=2).result
-    failed = len(done.failures) + len(done.errors)
-    print(f"{done.testsRun - failed} passed, {failed} failed")
-    sys.exit(failed != 0)

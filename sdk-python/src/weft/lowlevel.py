@@ -146,7 +146,7 @@ def code_name(code):
 def open(options):
     r"""
     Opens a node, or a connection to one: memory=,prefault=,listen=,state=,tokens=,connect=,token=,
-    cluster=,pins=,timeout_ms=,log_fd=,log_level=
+    cluster=,pins=,timeout_ms=,log_fd=,log_level=,metrics= (HOST:PORT or unix:PATH, to be scraped)
     """
     return _lowlevel.open(options)
 
@@ -156,9 +156,9 @@ def close(store):
 def query(store, space, query, json_out):
     r"""
     Asks in words, answers in JSON: "about" (this store, not its node: versions, kinds, options, devices, limits), "stats",
-    "namespaces", "error id=N", of a space "layout", "blocks after=KEY,limit=N", "explain key=KEY"; does "drop", "flush
-    version=N", "reload"; space 0: of all. Returns the answer's whole length: what exceeds capacity is cut, and it is always
-    terminated.
+    "processes" (who holds what), "namespaces", "error id=N", of a space "layout", "blocks after=KEY,limit=N", "explain
+    key=KEY" (why a key misses); does "drop", "flush version=N", "reload"; space 0: of all. Returns the answer's whole length:
+    what exceeds capacity is cut, and it is always terminated.
     """
     return _lowlevel.query(store, space, query, json_out)
 

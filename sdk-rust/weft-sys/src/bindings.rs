@@ -651,7 +651,7 @@ extern "C" {
 }
 extern "C" {
     #[doc = " Opens a node, or a connection to one: memory=,prefault=,listen=,state=,tokens=,connect=,token=,"]
-    #[doc = "  cluster=,pins=,timeout_ms=,log_fd=,log_level="]
+    #[doc = "  cluster=,pins=,timeout_ms=,log_fd=,log_level=,metrics= (HOST:PORT or unix:PATH, to be scraped)"]
     pub fn weft_open(
         options: *const ::std::os::raw::c_char,
         out: *mut *mut weft_store,
@@ -663,9 +663,9 @@ extern "C" {
 }
 extern "C" {
     #[doc = " Asks in words, answers in JSON: \"about\" (this store, not its node: versions, kinds, options, devices, limits), \"stats\","]
-    #[doc = "  \"namespaces\", \"error id=N\", of a space \"layout\", \"blocks after=KEY,limit=N\", \"explain key=KEY\"; does \"drop\", \"flush"]
-    #[doc = "  version=N\", \"reload\"; space 0: of all. Returns the answer's whole length: what exceeds capacity is cut, and it is always"]
-    #[doc = "  terminated."]
+    #[doc = "  \"processes\" (who holds what), \"namespaces\", \"error id=N\", of a space \"layout\", \"blocks after=KEY,limit=N\", \"explain"]
+    #[doc = "  key=KEY\" (why a key misses); does \"drop\", \"flush version=N\", \"reload\"; space 0: of all. Returns the answer's whole length:"]
+    #[doc = "  what exceeds capacity is cut, and it is always terminated."]
     pub fn weft_query(
         store: *mut weft_store,
         space: u32,
