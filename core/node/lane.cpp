@@ -155,6 +155,8 @@ Lane::Sent Lane::call(Call& call) {
     guard.lock();
     if (socket_ == nullptr) return Sent::no_socket;
     if (free_.empty()) {
+        // Others called meanwhile.
+        if (under_way_.size() >= kUnderWayMax) return Sent::too_many;
         free_.push_back(static_cast<uint32_t>(under_way_.size()));
         under_way_.emplace_back();
     }

@@ -18,6 +18,7 @@
 #include "core/node/convert.h"
 #include "core/node/lane.h"
 #include "core/node/loop.h"
+#include "core/node/space.h"
 #include "fabric/clock/clock.h"
 
 namespace weft {
@@ -64,12 +65,15 @@ struct OpenSpace {
 template <typename T>
 struct Waiting {
     std::promise<Result<T>> promise;
-    bool answered = false;
-    void answer(Result<T> result) {
-        if (answered) return;
-        answered = true;
+    std::atomic<bool> settled{false};  // by the answer, or by the caller who waits no more
+    /** False: nobody gets it. */
+    bool answer(Result<T> result) {
+        if (settled.exchange(true)) return false;
         promise.set_value(std::move(result));
+        return true;
     }
+    /** False: the answer is there. */
+    bool give_up() { return !settled.exchange(true); }
 };
 
 class RemoteLink final : public Link {
@@ -111,6 +115,7 @@ class RemoteLink final : public Link {
     kj::Promise<bool> try_resume(OpenSpace& space);
     kj::Promise<Result<std::shared_ptr<Mapped>>> open_now(std::string name, std::string options,
                                                           uint64_t floor_known);
+    kj::Promise<Result<Nothing>> close_now(std::shared_ptr<Mapped> mapped);
     kj::Promise<bool> add_segment(std::shared_ptr<Mapped> mapped, rpc::Segment::Reader segment,
                                   bool populate);
     kj::Promise<void> open_lane();
@@ -119,6 +124,8 @@ class RemoteLink final : public Link {
     void refuse(Lane::Call& call);
     OpenSpace* find(const std::shared_ptr<Mapped>& mapped);
     void lose();
+    void note_why(const std::string& words);
+    std::string unreachable();
     void spawn(kj::Promise<void> promise);
 
     template <typename T, typename F>
@@ -139,7 +146,9 @@ class RemoteLink final : public Link {
     std::shared_ptr<Waiting<Nothing>> first_login_;  // shared with the opener
     kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> lane_ended_;
     Loop loop_;
-    std::mutex releases_lock_;                        // guards releases_
+    std::mutex why_lock_;       // guards why_
+    std::string why_;           // the last connection failed; empty: it stands
+    std::mutex releases_lock_;  // guards releases_
     std::vector<std::unique_ptr<Request>> releases_;  // memory of those that were answered
     std::unique_ptr<Lane> lane_;                      // ends before the loop, which it posts to
 };
@@ -222,6 +231,7 @@ kj::Promise<void> RemoteLink::live(kj::AsyncIoContext& io) {
             lane_ended_ = kj::mv(ended.fulfiller);
             co_await open_lane();
             wait = kReconnectFirst;
+            note_why("");
             first_login_->answer(Nothing{});
             co_await connection.client->onDisconnect().exclusiveJoin(kj::mv(ended.promise));
         } catch (...) {
@@ -235,7 +245,7 @@ kj::Promise<void> RemoteLink::live(kj::AsyncIoContext& io) {
                 failure.code = atoi(failure.message.c_str() + code_at + 1);
                 failure.message.resize(code_at);
             }
-            first_login_->answer(failure);
+            if (!first_login_->answer(failure)) note_why(failure.message);
         }
         lose();
         if (failed != nullptr) events_.unreachable();
@@ -298,10 +308,14 @@ kj::Promise<void> RemoteLink::reopen_all() {
         spaces_.erase(old->opening());
         Result<std::shared_ptr<Mapped>> opened =
             co_await open_now(space->name, reopen_options(*space), old->reader().floor());
-        if (opened) {
-            spaces_.at((*opened)->opening())->options = space->options;
-            events_.reopened(old, *opened);
-        } else {
+        if (opened) spaces_.at((*opened)->opening())->options = space->options;
+        if (opened && !events_.reopened(old, *opened)) {
+            spawn(close_now(*opened).ignoreResult());
+            opened =
+                Failure{WEFT_EQUOTA, "views of " + std::to_string(Space::kNumbers) +
+                                         " nodes before this one are held, which is the limit"};
+        }
+        if (!opened) {
             // It stays lost until the next connection; whoever uses it is told.
             log_.write(fabric::LogLevel::warning,
                        "namespace " + space->name + ": " + opened.failure().message);
@@ -336,6 +350,23 @@ kj::Promise<void> RemoteLink::open_lane() {
     lane_->attach(std::move(socket));
 }
 
+/** Why the node cannot be reached is told with every op that it ends, and logged where it changes:
+ * an upgrade to a node that speaks another protocol is no mere silence. */
+void RemoteLink::note_why(const std::string& words) {
+    {
+        std::lock_guard<std::mutex> guard(why_lock_);
+        if (words == why_) return;
+        why_ = words;
+    }
+    if (!words.empty()) log_.write(fabric::LogLevel::warning, "no connection: " + words);
+}
+
+std::string RemoteLink::unreachable() {
+    std::lock_guard<std::mutex> guard(why_lock_);
+    std::string words = "the node at unix:" + path_ + " cannot be reached";
+    return why_.empty() ? words : words + " (" + why_ + ")";
+}
+
 void RemoteLink::lose() {
     if (session_ == nullptr) return;
     lane_ended_ = nullptr;
@@ -350,8 +381,7 @@ kj::Promise<Result<std::shared_ptr<Mapped>>> RemoteLink::open_now(std::string na
                                                                   uint64_t floor_known) {
     rpc::Session::Client* session = nullptr;
     KJ_IF_MAYBE (live, session_) session = live;
-    if (session == nullptr)
-        co_return Failure{WEFT_EPEER, "the node at unix:" + path_ + " cannot be reached"};
+    if (session == nullptr) co_return Failure{WEFT_EPEER, unreachable()};
     auto request = session->openRequest();
     request.setName(name);
     request.setOptions(options);
@@ -494,7 +524,7 @@ void RemoteLink::answered(Lane::Call&& call, Reply&& reply) {
 void RemoteLink::refuse(Lane::Call& call) {
     Reply reply;
     reply.status = call.mapped->fenced() ? -WEFT_EFENCED : -WEFT_EPEER;
-    reply.message = "the node at unix:" + path_ + " cannot be reached";
+    reply.message = unreachable();
     call.done(std::move(reply));
 }
 
@@ -538,7 +568,7 @@ Result<T> RemoteLink::call(uint64_t deadline, const F& start) {
     if (!posted) return Failure{WEFT_ECLOSED, "the store is closed"};
     uint64_t now = fabric::boot_time();
     auto left = std::chrono::nanoseconds(deadline > now ? deadline - now : 0);
-    if (result.wait_for(left) != std::future_status::ready) {
+    if (result.wait_for(left) != std::future_status::ready && waiting->give_up()) {
         return Failure{WEFT_ETIMEOUT, "the node at unix:" + path_ + " did not answer in time"};
     }
     return result.get();
@@ -551,32 +581,34 @@ Result<std::shared_ptr<Mapped>> RemoteLink::open(const std::string& name,
     return call<std::shared_ptr<Mapped>>(
         deadline, [this, name, options, floor_known](const Waiter& waiting) {
             return open_now(name, options, floor_known)
-                .then([waiting](Result<std::shared_ptr<Mapped>>&& opened) {
-                    waiting->answer(std::move(opened));
+                .then([this, waiting](Result<std::shared_ptr<Mapped>>&& opened) {
+                    std::shared_ptr<Mapped> mapped = opened ? *opened : nullptr;
+                    if (!waiting->answer(std::move(opened)) && mapped != nullptr)
+                        spawn(close_now(mapped).ignoreResult());
                 });
         });
 }
 
+/** Also for an opening that came too late for who asked: the node would keep it as long as this
+ * process lives. */
+kj::Promise<Result<Nothing>> RemoteLink::close_now(std::shared_ptr<Mapped> mapped) {
+    OpenSpace* space = find(mapped);
+    kj::Maybe<rpc::Space::Client> capability;
+    if (space != nullptr) capability = kj::mv(space->capability);
+    if (space != nullptr) spaces_.erase(mapped->opening());
+    KJ_IF_MAYBE (live, capability) {
+        auto response = co_await live->closeRequest().send();
+        if (response.hasFailure()) co_return failure_of(response.getFailure());
+    }
+    co_return Nothing{};
+}
+
 Status RemoteLink::close(const std::shared_ptr<Mapped>& mapped, uint64_t deadline) {
-    return call<Nothing>(
-        deadline,
-        [this, mapped](const std::shared_ptr<Waiting<Nothing>>& waiting) -> kj::Promise<void> {
-            OpenSpace* space = find(mapped);
-            kj::Maybe<rpc::Space::Client> capability;
-            if (space != nullptr) capability = kj::mv(space->capability);
-            if (space != nullptr) spaces_.erase(mapped->opening());
-            KJ_IF_MAYBE (live, capability) {
-                return live->closeRequest().send().then([waiting](auto&& response) {
-                    if (response.hasFailure()) {
-                        waiting->answer(failure_of(response.getFailure()));
-                    } else {
-                        waiting->answer(Nothing{});
-                    }
-                });
-            }
-            waiting->answer(Nothing{});
-            return kj::READY_NOW;
-        });
+    using Waiter = std::shared_ptr<Waiting<Nothing>>;
+    return call<Nothing>(deadline, [this, mapped](const Waiter& waiting) {
+        return close_now(mapped).then(
+            [waiting](Result<Nothing>&& closed) { waiting->answer(std::move(closed)); });
+    });
 }
 
 Result<std::string> RemoteLink::query(const std::shared_ptr<Mapped>& mapped,
@@ -608,8 +640,7 @@ Result<std::string> RemoteLink::query(const std::shared_ptr<Mapped>& mapped,
                     return request.send().then(kj::mv(answer));
                 }
             }
-            waiting->answer(
-                Failure{WEFT_EPEER, "the node at unix:" + path_ + " cannot be reached"});
+            waiting->answer(Failure{WEFT_EPEER, unreachable()});
             return kj::READY_NOW;
         });
 }

@@ -22,7 +22,8 @@ class LinkEvents {
     virtual void unreachable() = 0;
     /** The same node again: what was mapped holds. */
     virtual void resumed(const std::shared_ptr<Mapped>& mapped) = 0;
-    virtual void reopened(const std::shared_ptr<Mapped>& before,
+    /** False: it cannot be taken, since views of too many earlier nodes are held. */
+    virtual bool reopened(const std::shared_ptr<Mapped>& before,
                           const std::shared_ptr<Mapped>& now) = 0;
     /** What of an opening the process still knows, told to the node when it is attached again. */
     struct Known {

@@ -45,12 +45,14 @@ class Space {
         number_out = number_;
         return owned_[number_];
     }
-    /** Another incarnation of the node; earlier ones go when nothing of them is held. */
-    void adopt(std::shared_ptr<Mapped> mapped) {
+    /** Another incarnation of the node; earlier ones go when nothing of them is held. False: views
+     * hold all the others that a handle can name, and this one is not taken. */
+    bool adopt(std::shared_ptr<Mapped> mapped) {
         std::lock_guard<std::mutex> guard(lock_);
+        if (owned_.size() == kNumbers) return false;
         uint32_t next = owned_.empty() ? 0 : (number_ + 1) % kNumbers;
         // What views still hold keeps its number.
-        while (owned_.size() < kNumbers && owned_.count(next) != 0) next = (next + 1) % kNumbers;
+        while (owned_.count(next) != 0) next = (next + 1) % kNumbers;
         // Under this lock, so that nobody takes a slot of one incarnation for another's.
         std::lock_guard<std::mutex> stock_guard(stock_lock_);
         for (const Reservation& one : reservations_) {
@@ -68,6 +70,7 @@ class Space {
         stock_.clear();
         taken_.clear();
         reservations_.clear();
+        return true;
     }
     /** Lets go of incarnations without views. They may be destroyed after ReadSide::synchronize. */
     std::vector<std::shared_ptr<Mapped>> prune() {

@@ -100,6 +100,13 @@ Status Store::open_namespace(const std::string& name, const std::string& options
     space_owner_.push_back(std::make_unique<Space>(id, name, options, *opened));
     // Release: pairs with find_space. The loads above are of words that only lock_'s holder stores.
     spaces_[place].store(space_owner_.back().get(), std::memory_order_release);
+    // The node went and came back before this opening was entered.
+    for (auto unclaimed = unclaimed_.begin(); unclaimed != unclaimed_.end(); ++unclaimed) {
+        if (unclaimed->first != *opened) continue;
+        space_owner_.back()->adopt(unclaimed->second);
+        unclaimed_.erase(unclaimed);
+        break;
+    }
     const Mapped& mapped = **opened;
     const NamespaceConfig& config = mapped.config();
     out.space = id;
@@ -217,6 +224,7 @@ Result<std::string> Store::about() {
                     {"listen", options_.node.listen},
                     {"state", options_.node.state},
                     {"tokens", options_.node.tokens.empty() ? "" : "a file"},
+                    {"metrics", node_ == nullptr ? "" : node_->metrics_address()},
                     {"connect", options_.connect}}},
                   {"ephemeral", options_.connect.empty() && options_.node.state.empty()},
                   {"kinds",
@@ -296,16 +304,26 @@ std::vector<std::shared_ptr<Mapped>> Store::all_mapped() {
     return all;
 }
 
-void Store::reopened(const std::shared_ptr<Mapped>& before, const std::shared_ptr<Mapped>& now) {
+bool Store::reopened(const std::shared_ptr<Mapped>& before, const std::shared_ptr<Mapped>& now) {
     std::lock_guard<std::mutex> guard(lock_);
+    bool entered = false;
     for (const std::unique_ptr<Space>& space : space_owner_) {
         if (space->mapped() != before) continue;
-        space->adopt(now);
+        if (!space->adopt(now)) return false;
+        entered = true;
         read_side_.synchronize();
         before->drop_unviewed();
         std::vector<std::shared_ptr<Mapped>> gone = space->prune();
         read_side_.synchronize();
     }
+    if (entered) return true;
+    for (auto& [opened, latest] : unclaimed_) {
+        if (latest != before) continue;
+        latest = now;
+        return true;
+    }
+    unclaimed_.emplace_back(before, now);
+    return true;
 }
 
 LinkEvents::Known Store::known(const std::shared_ptr<Mapped>& of) {

@@ -88,7 +88,7 @@ class Store final : public LinkEvents {
     void lost() override;
     void unreachable() override;
     void resumed(const std::shared_ptr<Mapped>& mapped) override;
-    void reopened(const std::shared_ptr<Mapped>& before,
+    bool reopened(const std::shared_ptr<Mapped>& before,
                   const std::shared_ptr<Mapped>& now) override;
     Known known(const std::shared_ptr<Mapped>& of) override;
     void unanswered(const std::shared_ptr<Mapped>& of, const Request& request) override;
@@ -135,6 +135,9 @@ class Store final : public LinkEvents {
     std::array<std::atomic<Space*>, kSpacesMax> spaces_{};
     std::array<uint32_t, kSpacesMax> space_generations_{};
     std::vector<std::unique_ptr<Space>> space_owner_;
+    // Openings on their way to who asked whose node came back meanwhile, and what they are now;
+    // shared with the link and the opening thread.
+    std::vector<std::pair<std::shared_ptr<Mapped>, std::shared_ptr<Mapped>>> unclaimed_;
     std::array<Region, kRegionsMax> regions_;
     std::array<uint32_t, kRegionsMax> region_generations_{};
     std::vector<std::shared_ptr<Queue>> queues_;

@@ -224,6 +224,26 @@ TEST_CASE(
     CHECK(ends.answers[52][0].value == 52);
 }
 
+TEST_CASE(
+    "65,536 calls may wait for a node that answers none, and one more for each that it answers") {
+    Ends ends;
+    for (uint64_t number = 1; number <= 65536; number++) REQUIRE(ends.ask(number));
+    CHECK_FALSE(ends.ask(65537));
+    ends.answer(ends.take().first, 1);
+    REQUIRE(ends.answered(1).size() == 1);
+    CHECK(ends.ask(65538));
+    CHECK_FALSE(ends.ask(65539));
+}
+
+TEST_CASE("calls that a stopped node does not read take 64 MiB, and the last of them") {
+    Ends ends;
+    constexpr size_t kItems = 100000;  // 4.6 MiB
+    uint64_t taken = 0;
+    while (taken < 100 && ends.ask(taken + 1, kItems)) taken++;
+    CHECK(taken >= 12);
+    CHECK(taken <= 16);
+}
+
 TEST_CASE("an answer that is none ends the socket") {
     for (std::string garbage : {std::string(64, '\xff'), std::string(64, '\0')}) {
         Ends ends;
