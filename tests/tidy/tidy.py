@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 import layers
+import limits
 import planted
 import rules
 from rules import File, Rule
@@ -100,7 +101,9 @@ def main(fix: bool) -> int:
         for name, rule in RULES
     ]
     done.append(report("every top folder has a README", missing_readmes(files)))
-    done.append(report("each rule finds what is planted for it", planted.missed(RULES)))
+    done.append(report("every limit is in core's table, with a test", limits.missing(files)))
+    unseen = [*planted.missed(RULES), *limits.blind(files)]
+    done.append(report("each rule finds what is planted for it", unseen))
     done += tools(files, fix)
     for file in files:
         if file.is_code and len(file.lines) > 500:

@@ -77,6 +77,7 @@ TEST_CASE("sizes that do not go together are refused by name") {
     CHECK(names(refusal("part_bytes=4GiB"), "part_bytes=4GiB"));
     CHECK(names(refusal("part_bytes=100,layers=3"), "layers=3"));
     CHECK(names(refusal("parts=0"), "parts=0"));
+    CHECK(names(refusal("parts=1025,part_bytes=1"), "1024"));
     CHECK(names(refusal("policy=clairvoyant"), "clairvoyant"));
     CHECK(names(refusal("window=1.5"), "window"));
     CHECK(names(refusal("colour=red"), "colour=red"));

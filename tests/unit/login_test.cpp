@@ -4,8 +4,11 @@
 // number or lose its connection.
 #include <capnp/rpc-twoparty.h>
 #include <capnp/serialize-async.h>
+#include <capnp/serialize.h>
 #include <doctest/doctest.h>
 #include <kj/async-io.h>
+#include <poll.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -198,6 +201,44 @@ TEST_CASE("what a process holds outlives its connection") {
     Reply reply = second.ask(session, opening, word);
     CHECK(reply.status == 0);
     CHECK(reply.detail == 1);
+}
+
+TEST_CASE("a client that reads no answers is heard no more: what it is owed has an end") {
+    std::string path = "/tmp/weft-deaf-" + std::to_string(getpid()) + ".sock";
+    std::unique_ptr<Node> node = node_at(path);
+    Client client(path);
+    auto session = client
+                       .login([](rpc::Hello::Builder hello) {
+                           hello.setPidfd(kj::heap<FileServer>(pidfd_of(getpid()).release()));
+                           hello.setInstance(8);
+                       })
+                       .getSession();
+    auto response = session.laneRequest().send().wait(client.io.waitScope);
+    kj::Maybe<int> fd = response.getSocket().getFd().wait(client.io.waitScope);
+    int lane = KJ_ASSERT_NONNULL(fd);
+    capnp::MallocMessageBuilder message;
+    auto call = message.initRoot<rpc::LaneCall>();
+    call.setId(3);
+    Request nothing;
+    nothing.verb = Verb::match;
+    to_rpc(nothing, call.initRequest());
+    auto words = capnp::messageToFlatArray(message);
+    auto bytes = words.asBytes();
+    // Without an end the node would take all of these, and keep an answer for each.
+    constexpr int kCalls = 200000;
+    int sent = 0;
+    while (sent < kCalls) {
+        ssize_t put = send(lane, bytes.begin(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (put == static_cast<ssize_t>(bytes.size())) {
+            sent++;
+            continue;
+        }
+        REQUIRE(put < 0);
+        pollfd room{lane, POLLOUT, 0};
+        if (poll(&room, 1, 2000) == 0) break;
+    }
+    CHECK(sent < kCalls);
+    CHECK(sent > 1024);
 }
 
 }  // namespace
