@@ -439,12 +439,7 @@ void Cache::unpin(uint64_t id) {
     auto space = spaces_.find(found->second.space);
     pinned_blocks_ -= found->second.slots.size();
     if (space != spaces_.end()) {
-        Slots& slots = space->second->space->slots();
-        for (auto [slot, gen] : found->second.slots) {
-            // A block that was removed or fenced since took its pins with it.
-            if (slots.header(slot).gen.load_relaxed() == gen && slots.info(slot).pins > 0)
-                slots.info(slot).pins--;
-        }
+        for (auto [slot, gen] : found->second.slots) space->second->space->unpin(slot, gen);
     }
     pins_.erase(found);
 }

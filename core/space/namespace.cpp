@@ -150,9 +150,12 @@ bool Namespace::publish(uint32_t slot, const Publication& block, uint32_t old, u
     }
     header.gen.store_release(header.gen.load_relaxed() +
                              1);  // even: pairs with the reader's acquire load
+    uint16_t pins = 0;
     if (old != kNoSlot) {
         slots_.table().replace(hash, old, slot);
         stats_.replaced++;
+        pins = slots_.info(old).pins;
+        if (pins > 0) replace_pinned(old, slot);
         unpublish(old, 0);
     } else if (!slots_.table().insert(hash, slot)) {
         // Release: pairs as in unpublish.
@@ -162,16 +165,40 @@ bool Namespace::publish(uint32_t slot, const Publication& block, uint32_t old, u
     SlotInfo& info = slots_.info(slot);
     info = SlotInfo();
     info.state = static_cast<uint8_t>(SlotState::published);
+    info.pins = pins;
     info.parent = block.parent == kNoSlot ? 0 : block.parent + 1;
     info.parent_life = block.parent == kNoSlot ? 0 : life_of(block.parent);
     info.touched = tenths(now);
     Order& order = *slots_.classes().at(slots_.segment_of(slot).slot_bytes).order;
     block.returns ? order.insert(slot) : order.insert_first(slot);
     ghosts_.forget(hash);
-    if (block.expiry != 0) expiring_++;
+    if (header.expiry.load_relaxed() != 0) expiring_++;
     stats_.saved++;
     stats_.saved_bytes += block.size;
     return true;
+}
+
+/** A pin promised that the key can be loaded, for as long as its block could: what replaces the
+ * block takes the pins over. */
+void Namespace::replace_pinned(uint32_t old, uint32_t slot) {
+    SlotHeader& before = slots_.header(old);
+    SlotHeader& after = slots_.header(slot);
+    uint64_t promised = before.expiry.load_relaxed();
+    uint64_t expiry = after.expiry.load_relaxed();
+    if (expiry != 0 && (promised == 0 || promised > expiry)) after.expiry.store_release(promised);
+    replaced_[{old, before.gen.load_relaxed()}] = {slot, after.gen.load_relaxed(),
+                                                   slots_.info(old).pins};
+}
+
+void Namespace::unpin(uint32_t slot, uint64_t gen) {
+    for (auto next = replaced_.find({slot, gen}); next != replaced_.end();
+         next = replaced_.find({slot, gen})) {
+        slot = next->second.slot;
+        gen = next->second.gen;
+        if (--next->second.pins == 0) replaced_.erase(next);
+    }
+    SlotInfo& info = slots_.info(slot);
+    if (slots_.header(slot).gen.load_relaxed() == gen && info.pins > 0) info.pins--;
 }
 
 void Namespace::unpublish(uint32_t slot, uint32_t reason) {

@@ -92,6 +92,9 @@ class Namespace {
     void discard(uint32_t slot);
     void touch(Touch use, uint64_t now);
     void set_expiry(uint32_t slot, uint64_t expiry);
+    /** Takes back one pin of the block that was in the slot under `gen`, or of what replaced it. A
+     * block that was removed or fenced since took its pins with it. */
+    void unpin(uint32_t slot, uint64_t gen);
     /** Publishes nothing, but stores a fresh odd gen: whatever a follower knew of the slot is void.
      */
     void renew_gen(uint32_t slot);
@@ -125,7 +128,14 @@ class Namespace {
     uint32_t open_count = 0;  // openings by sessions
 
   private:
+    /** What a pinned block was replaced by, while pins of it live. */
+    struct Replaced {
+        uint32_t slot = kNoSlot;
+        uint64_t gen = 0;
+        uint32_t pins = 0;
+    };
     uint32_t evict(SizeClass& of);
+    void replace_pinned(uint32_t old, uint32_t slot);
     std::vector<uint32_t> viewed() const;
     uint32_t life_of(uint32_t slot);
     std::optional<uint32_t> take(SizeClass& of, uint64_t now);
@@ -137,6 +147,7 @@ class Namespace {
     Ghosts ghosts_;
     std::vector<Attachment> attachments_;
     std::vector<uint32_t> limbo_;
+    std::map<std::pair<uint32_t, uint64_t>, Replaced> replaced_;  // by slot and gen
     NamespaceStats stats_;
     NamespaceStats left_;  // of sessions that are gone
     uint64_t expiring_ = 0;

@@ -423,3 +423,24 @@ TEST_CASE("a million blocks of 256 bytes cost at most 128 bytes each beside thei
     CHECK(bytes / kBlocks <= 128);
     CHECK(a.sees({(kBlocks - 1) * 0x9e3779b97f4a7c15, kBlocks - 1}));
 }
+
+TEST_CASE("a pin goes on with the block that replaces the one it was taken on") {
+    World world;
+    World::Client& a = world.open("part_bytes=4096,quota=65536,pin_s=60");
+    auto fill = [&](uint64_t first) {
+        for (uint64_t i = 0; i < 64; i++) REQUIRE(save(a, {first, i}) == 0);
+    };
+    REQUIRE(save(a, kKey) == 0);
+    Reply pinned = a.now(request_of(Verb::match, {kKey}, WEFT_PIN));
+    REQUIRE(pinned.handle != 0);
+    REQUIRE(save(a, kKey, WEFT_REPLACE) == 0);
+    REQUIRE(save(a, kKey, WEFT_REPLACE, 4096, 1) == 0);
+    fill(2);
+    CHECK(a.sees(kKey));
+    world.pass(2000);  // the replacement's own time; what was pinned had none
+    CHECK(a.sees(kKey));
+    Request release = request_of(Verb::release, {Key{0, pinned.handle}});
+    CHECK(a.now(std::move(release)).value == 1);
+    fill(3);
+    CHECK_FALSE(a.sees(kKey));
+}
