@@ -154,6 +154,8 @@ export WEFT_BUILD=$PWD/build/release
 suite unit 300 "$WEFT_BUILD/tests/unit/weft_unit"
 suite planted 60 python3 tests/planted/run.py --check
 suite sim 1500 "${call[@]}" in_ctest tests/sim
+suite seeds 900 tests/sim/run --seeds 2000 --first commit
+suite seeds-planted 60 tests/sim/run --check
 suite abi 300 tests/abi/run.sh
 suite python 1200 "${call[@]}" python_package
 suite conformance 1500 tests/conformance/run.sh

@@ -1,150 +1,56 @@
-// The twin of shared_word.h for the simulator (WEFT_SIM): the same classes and functions over a
+// The twin of shared_word.h for the simulators (WEFT_SIM): the same classes and functions over a
 // model of memory that is as weak as C++'s, so that a fence which x86 alone would hide can be
-// missed and found missing.
+// missed and found missing. There are two models: Machine (machine_sim.h) for executions that are
+// explored exhaustively, Histories (histories_sim.h) for long ones that are drawn at random.
 //
-// The model keeps, for each word that actors share, every store made to it, and for each actor a
-// view: the oldest store of each word that it may still read. A load may return any store from
-// there on, so a store that still waits in its writer's buffer and a stale line in its reader's
-// cache are one thing here: a store that this reader does not read yet. A release hands the
-// storer's view on with the value, an acquire takes it over, fences do so for the relaxed accesses
-// around them, and seq_cst fences also join one view of all. This is RC11 (Lahav et al., PLDI 2017)
-// run forward.
-//
-// Invariants: one actor alone stores to a word; a yield point precedes each load of a word that
-// another actor stores to, and each seq_cst fence. A store needs none: made early, it may still be
-// read late. Words that only one actor uses, or that nobody stores to, cost nothing. Actors see
-// nothing of each other but through these words. Out of the model: loads that return a store which
-// was made only because of them.
+// Invariants: one model at a time lives, and each access goes to it. Out of both models: loads that
+// return a store which was made only because of them.
 #pragma once
-#include <array>
-#include <cstddef>
 #include <cstdint>
-#include <string>
-#include <vector>
 
 namespace weft::fabric {
 namespace sim {
 
-constexpr uint32_t kActorsMax = 4;
-constexpr uint32_t kSharedMax = 124;  // words that more than one actor uses, one of them to store
-
-/** What an actor must see: per actor its count of plain accesses, per shared word the number of a
- * store. */
-using View = std::array<uint8_t, kActorsMax + kSharedMax>;
-
 enum class Order : uint8_t { relaxed, acquire, release };
 
-/** Who decides, and is told. */
-class Decider {
+/** Memory that actors share. The accesses of SharedWord reach it through `model()`. */
+class Model {
   public:
-    virtual ~Decider() = default;
-    /** The current actor is about to act; others may go first. */
-    virtual void yield() = 0;
-    /** Which of `count` (at least 2) stores a load returns: 0 is the newest. */
-    virtual uint32_t choose(uint32_t count) = 0;
-    virtual void race(const uint64_t* word) = 0;
-    virtual void saw(const char* what, const uint64_t* word, uint64_t value, uint32_t stale) = 0;
-};
+    Model();
+    virtual ~Model();
+    Model(const Model&) = delete;
+    Model& operator=(const Model&) = delete;
 
-/** The memory that actors share. One at a time may live: the accesses of SharedWord reach it
- * through `machine()`. */
-class Machine {
-  public:
-    explicit Machine(size_t words);
-    ~Machine();
-    Machine(const Machine&) = delete;
-    Machine& operator=(const Machine&) = delete;
-
-    uint64_t* memory() { return memory_.data(); }
-    /** Zeroes the memory; accesses are plain until `begin`. */
-    void reset();
-    /** From here on each access is one of an actor's, until `stop`. */
-    void begin(Decider& decider);
-    void stop() { running_ = false; }
-    bool running() const { return running_; }
-    void set_actor(uint32_t actor) { actor_ = actor; }
-    uint32_t actor() const { return actor_; }
-    /** Forgets which words are shared: other actors come. */
-    void forget();
-    /** Takes words that were found to be shared into account; false: there were none. What was
-     * explored before does not count. */
-    bool grow();
-    /** Of all that can bear on what happens next, given that actors are deterministic. */
-    uint64_t state() const;
-
-    uint64_t load(const uint64_t* raw, Order order);
-    void store(uint64_t* raw, uint64_t value, Order order);
+    virtual uint64_t load(const uint64_t* raw, Order order) = 0;
+    virtual void store(uint64_t* raw, uint64_t value, Order order) = 0;
     /** A read-modify-write: returns what was there. */
-    uint64_t update(uint64_t* raw, uint64_t value, bool add, bool acquire_release);
-    void fence(Order order);
-    void fence_seq_cst();
-    /** Bytes that are no atomics: an access not ordered behind the other actors' is a race,
-     * reported. */
-    uint64_t plain_load(const uint64_t* raw);
-    void plain_store(uint64_t* raw, uint64_t value);
-
-  private:
-    struct Store {
-        uint64_t value;
-        View view;
-    };
-    struct Shared {
-        uint64_t* raw;
-        std::vector<Store> stores;
-        uint32_t writer = 0;  // of plain bytes: who, and at which of its counts
-        uint8_t written = 0;
-        std::array<uint8_t, kActorsMax> read{};
-    };
-    struct Actor {
-        View now{};
-        View acquired{};  // what an acquire fence adds
-        View released{};  // what relaxed stores carry since the last release fence
-        uint64_t past = 0;
-    };
-    enum Use : uint8_t { kLoads = 0, kStores = kActorsMax };
-
-    Shared* shared(const uint64_t* raw, Use use);
-    void append(Shared& word, uint64_t value, const View& carried);
-    static void remember(Actor& actor, uint64_t value);
-    uint64_t hash_plain(const Shared& word) const;
-
-    std::vector<uint64_t> memory_;
-    std::vector<uint8_t> number_;  // by word: 1 + index in shared_, 0: not shared
-    std::vector<uint8_t>
-        users_;  // by word: who loaded, who stored, in all executions since `forget`
-    std::vector<uint64_t*> found_;
-    std::vector<uint64_t*> dirty_;
-    std::vector<Shared> shared_;
-    std::array<Actor, kActorsMax> actors_;
-    View fenced_{};  // by seq_cst fences
-    uint64_t memory_hash_ = 0;
-    uint32_t actor_ = 0;
-    bool running_ = false;
-    Decider* decider_ = nullptr;
+    virtual uint64_t update(uint64_t* raw, uint64_t value, bool add, bool acquire_release) = 0;
+    virtual void fence(Order order) = 0;
+    virtual void fence_seq_cst() = 0;
 };
 
-Machine& machine();
+Model& model();
 
 }  // namespace sim
 
 class SharedWord {
   public:
-    uint64_t load_relaxed() const { return sim::machine().load(&raw_, sim::Order::relaxed); }
-    uint64_t load_acquire() const { return sim::machine().load(&raw_, sim::Order::acquire); }
-    void store_relaxed(uint64_t value) { sim::machine().store(&raw_, value, sim::Order::relaxed); }
-    void store_release(uint64_t value) { sim::machine().store(&raw_, value, sim::Order::release); }
-    uint64_t exchange(uint64_t value) { return sim::machine().update(&raw_, value, false, true); }
+    uint64_t load_relaxed() const { return sim::model().load(&raw_, sim::Order::relaxed); }
+    uint64_t load_acquire() const { return sim::model().load(&raw_, sim::Order::acquire); }
+    void store_relaxed(uint64_t value) { sim::model().store(&raw_, value, sim::Order::relaxed); }
+    void store_release(uint64_t value) { sim::model().store(&raw_, value, sim::Order::release); }
+    uint64_t exchange(uint64_t value) { return sim::model().update(&raw_, value, false, true); }
     uint64_t fetch_add_relaxed(uint64_t value) {
-        return sim::machine().update(&raw_, value, true, false);
+        return sim::model().update(&raw_, value, true, false);
     }
 
   private:
     alignas(8) uint64_t raw_;
 };
 
-inline void fence_acquire() { sim::machine().fence(sim::Order::acquire); }
-inline void fence_release() { sim::machine().fence(sim::Order::release); }
-inline void fence_seq_cst() { sim::machine().fence_seq_cst(); }
+inline void fence_acquire() { sim::model().fence(sim::Order::acquire); }
+inline void fence_release() { sim::model().fence(sim::Order::release); }
+inline void fence_seq_cst() { sim::model().fence_seq_cst(); }
 
 /** As where an exchange is not the fence: off x86. */
 inline void store_and_fence(SharedWord& word, uint64_t value) {

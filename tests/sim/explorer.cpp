@@ -160,6 +160,13 @@ uint32_t Explorer::choose(uint32_t count) {
     return decisions_[at_++].chosen;
 }
 
+uint32_t Explorer::chance(uint32_t count) {
+    if (!machine_.running()) return 0;
+    uint32_t chosen = choose(count);
+    machine_.note(chosen);
+    return chosen;
+}
+
 void Explorer::fail(const std::string& what) {
     if (!machine_.running()) return;
     if (result_.violation.empty()) result_.violation = what;

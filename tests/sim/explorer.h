@@ -17,6 +17,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "fabric/memory/machine_sim.h"
 #include "fabric/memory/shared_word.h"
 
 namespace weft::sim {
@@ -52,6 +53,8 @@ class Explorer : public fabric::sim::Decider {
     void fail(const std::string& what);
     Machine& machine() { return machine_; }
 
+    /** Either may be: an actor's own chance, not memory's. */
+    uint32_t chance(uint32_t count);
     void yield() override;
     uint32_t choose(uint32_t count) override;
     void race(const uint64_t* word) override;

@@ -15,7 +15,10 @@ int main(int count, char** arguments) {
     weft::sim::Explorer explorer(machine);
     uint32_t passed = 0;
     uint32_t failed = 0;
-    for (const weft::sim::Scenario& scenario : weft::sim::scenarios()) {
+    std::vector<weft::sim::Scenario> scenarios = weft::sim::scenarios();
+    for (weft::sim::Scenario& scenario : weft::sim::writers_scenarios())
+        scenarios.push_back(std::move(scenario));
+    for (const weft::sim::Scenario& scenario : scenarios) {
         if (std::strstr(scenario.name, wanted) == nullptr) continue;
         auto begun = std::chrono::steady_clock::now();
         weft::sim::Exploration found = explorer.explore(scenario.make);

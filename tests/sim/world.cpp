@@ -84,6 +84,8 @@ World::World(Explorer& explorer, uint32_t readers)
 
 World::~World() = default;
 
+SharedWord* World::word() { return take<SharedWord>(sizeof(SharedWord)); }
+
 void World::write(uint32_t slot, const Block& block) {
     explorer_.machine().plain_store(&bytes_[slot], block.stamp());
 }
@@ -136,6 +138,16 @@ void World::view(uint32_t reader, const Block& block, Must must) {
                             cells(reader).word(cell), found);
     judge("view", look, found, block, must);
     if (look == Look::hit) read_bytes("view", found.slot, found.size);
+    cells(reader).give(cell);
+}
+
+void World::view_bytes(uint32_t reader, const Block& block, bool must_hit) {
+    uint32_t cell = cells(reader).take(0);
+    Found found;
+    Look look = index_.hold(block.key, hash_key(block.key), block.version, kNow,
+                            cells(reader).word(cell), found);
+    if (look == Look::miss && must_hit) fail("view: a miss, after the block's event");
+    if (look == Look::hit) read_bytes("view", found.slot, block.stamp());
     cells(reader).give(cell);
 }
 

@@ -8,6 +8,7 @@
 
 #include "core/index/cells.h"
 #include "core/space/namespace.h"
+#include "core/write/writing.h"
 #include "tests/sim/explorer.h"
 
 namespace weft::sim {
@@ -54,9 +55,16 @@ class World : public Run {
     bool signalled() const { return signal_->load_acquire() != 0; }
     void look(const Block& block, Must must);
     void view(uint32_t reader, const Block& block, Must must);
+    /** As view, of a block that a writer put: its bytes are what is judged. */
+    void view_bytes(uint32_t reader, const Block& block, bool must_hit);
     /** Reads an unfinished attempt. */
     void follow(uint32_t reader, uint32_t slot, uint64_t gen, const Block& block);
     void fail(const std::string& what) { explorer_.fail(what); }
+
+  protected:
+    SharedWord* word();
+    /** Both may be: which, the exploration says. */
+    uint32_t chance(uint32_t count) { return explorer_.chance(count); }
 
   private:
     class HeapMemory;
@@ -83,5 +91,6 @@ struct Scenario {
     std::function<std::unique_ptr<Run>(Explorer&)> make;
 };
 std::vector<Scenario> scenarios();
+std::vector<Scenario> writers_scenarios();
 
 }  // namespace weft::sim

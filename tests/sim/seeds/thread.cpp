@@ -1,0 +1,412 @@
+// What engines do, one op after the other, and how each answer is judged. Writing is in writes.cpp.
+#include <cstring>
+
+#include "core/node/look.h"
+#include "tests/sim/seeds/client.h"
+#include "tests/sim/seeds/link.h"
+
+namespace weft::seeds {
+namespace {
+
+constexpr uint64_t kMs = 1'000'000;
+constexpr uint64_t kSlack = 1000 * kMs;  // beyond an op's timeout, for its thread to be woken
+
+Scheduler& machine() { return host().scheduler; }
+
+uint64_t table_of(const Mapped& mapped) {
+    Aside aside;
+    return mapped.reader().header().table.load_relaxed();
+}
+
+}  // namespace
+
+Thread::Thread(Client& client, uint32_t number)
+    : client_(client),
+      number_(number),
+      store_(*client.store),
+      model_(client.model),
+      random_(host().scheduler.random()) {}
+
+void Thread::work() {
+    for (uint32_t space = 0; space < 2; space++) {
+        Place place;
+        place.number = space;
+        place.parts = space == 0 ? host().set.parts : 1;
+        place.part_bytes = space == 0 ? host().set.part_bytes : kSecondPartBytes;
+        place.ttl_s = space == 0 ? host().set.ttl_s : 0;
+        if (open(place)) places_.push_back(place);
+    }
+    size_t bytes = size_t{kBuffers} * 128 << 10;
+    memory_ = new std::byte[bytes];
+    for (uint32_t i = 0; i < kBuffers; i++)
+        host().lend(memory_ + (size_t{i} * 128 << 10), 128 << 10);
+    region_ = *store_.adopt_region(reinterpret_cast<uint64_t>(memory_), bytes);
+    all_ = *store_.adopt_region(0, 0);
+    queue_ = *store_.open_queue(8, random_.one_in(2) ? 0 : 1 << 20, 0);
+    for (uint32_t i = 0; i < host().set.operations && !places_.empty(); i++) {
+        if (random_.one_in(3)) machine().sleep(random_.scale(kMicrosecond, 20 * kMs));
+        size_t place = places_.size() > 1 && random_.one_in(4) ? 1 : 0;
+        act(places_[place]);
+    }
+    finish();
+}
+
+void Thread::act(Place& place) {
+    uint64_t key = random_.below(host().set.keys);
+    switch (random_.below(40)) {
+        case 0:
+            return advance(place);
+        case 1:
+        case 2:
+            return remove(place, key);
+        case 3:
+            return touch(place, key);
+        case 4:
+        case 5:
+            return claim(place, key);
+        case 6:
+        case 7:
+            return cancel(place, key);
+        case 8:
+        case 9:
+        case 10:
+            return match(place);
+        case 11:
+        case 12:
+        case 13:
+        case 14:
+            return look(place, key);
+        case 15:
+        case 16:
+        case 17:
+        case 18:
+            return view_now(place, key);
+        case 19:
+        case 20:
+        case 21:
+            return view(place, key);
+        case 22:
+        case 23:
+        case 24:
+        case 25:
+        case 26:
+        case 27:
+            return save_in_place(place, key);
+        case 28:
+        case 29:
+            return save_list(place);
+        case 30:
+        case 31:
+        case 32:
+        case 33:
+        case 34:
+            return save(place, key);
+        default:
+            return load(place, model_.begin_get(name_of(place, key)));
+    }
+}
+
+/** Now and then a look is long: the process is stopped in the middle of it. */
+void Thread::stumble() {
+    Proc& proc = machine().process();
+    if (!random_.one_in(3) || proc.pause_at != kNever) return;
+    proc.pause_at = proc.steps + random_.between(1, 16);
+    proc.pause_ns = random_.scale(20 * kMicrosecond, 5 * kMs);
+}
+
+bool Thread::open(Place& place) {
+    std::string name = place.number == 0 ? "t/a" : "t/b";
+    bool denied = client_.token == "first" && place.number == 1;
+    for (int tries = 0; tries < 100; tries++) {
+        std::string options = options_of(place.number, client_.writer % 1000);
+        Status opened = store_.open_namespace(name, options, place.opened);
+        if (opened && denied) machine().fail("P4: a token opens a namespace that it does not name");
+        if (opened) return true;
+        if (opened.failure().code == WEFT_EDENIED) return false;
+        machine().trace("open " + name + ": " + opened.failure().message);
+        machine().sleep(random_.between(10, 200) * kMs);
+    }
+    return false;
+}
+
+void Thread::reopen(Place& place) {
+    host().event("namespace-opened-anew");
+    if (!abandoned_.empty()) {
+        store_.release(abandoned_.data(), static_cast<uint32_t>(abandoned_.size()));
+        abandoned_.clear();
+        open_.clear();
+    }
+    machine().process().closing++;
+    Status closed = store_.close_namespace(place.opened.space);
+    machine().process().closing--;
+    if (!closed) machine().fail("P8: a namespace does not close: " + closed.failure().message);
+    if (!open(place)) machine().trace("gives up");
+}
+
+void Thread::finish() {
+    store_.release(abandoned_.data(), static_cast<uint32_t>(abandoned_.size()));
+    while (store_.close_queue(queue_) > 0) {
+        weft_event event;
+        queue_->reap(&event, 1, 0);
+    }
+    store_.destroy_queue(queue_);
+    machine().process().closing++;
+    for (const Place& place : places_) {
+        Status closed = store_.close_namespace(place.opened.space);
+        if (!closed && closed.failure().code != WEFT_ECLOSED)
+            machine().fail("P8: a namespace does not close: " + closed.failure().message);
+    }
+    store_.drop_region(region_);
+    store_.drop_region(all_);
+}
+
+weft_op Thread::op_of(uint32_t kind, const Place& place, uint64_t key) const {
+    weft_op op{};
+    op.kind = static_cast<uint16_t>(kind);
+    op.space = place.opened.space;
+    op.key_hi = 0x1000 + key;
+    op.key_lo = key;
+    if (random_.one_in(10)) op.timeout_ms = static_cast<uint32_t>(random_.scale(1, 500));
+    return op;
+}
+
+weft_op Thread::list_of(uint32_t kind, const Place& place, std::vector<weft_item>& items) const {
+    weft_op op = op_of(kind, place, 0);
+    op.flags = WEFT_LIST | WEFT_EACH;
+    op.key_hi = items.size();
+    op.key_lo = all_;
+    op.offset = reinterpret_cast<uint64_t>(items.data());
+    return op;
+}
+
+/** In a row, as the blocks of a chain are. */
+std::vector<uint64_t> Thread::some_keys(uint64_t most) {
+    std::vector<uint64_t> keys;
+    uint64_t first = random_.below(host().set.keys);
+    uint64_t count = std::min<uint64_t>(random_.between(1, most), host().set.keys);
+    for (uint64_t i = 0; i < count; i++) keys.push_back((first + i) % host().set.keys);
+    return keys;
+}
+
+void Thread::submit(weft_op& op) {
+    op.tag = next_tag_++;
+    pauses_ = machine().process().pauses;
+    if (store_.submit(*queue_, &op, 1) != 1) machine().fail("P8: a queue takes no op");
+}
+
+weft_event Thread::reap(const weft_op& op, uint64_t began) {
+    uint64_t limit = (op.timeout_ms != 0 ? op.timeout_ms : kTimeoutMs) * kMs + kSlack;
+    weft_event event{};
+    for (;;) {
+        int32_t got = queue_->reap(&event, 1, static_cast<int32_t>(limit / kMs));
+        bool paused = pauses_ != machine().process().pauses;
+        pauses_ = machine().process().pauses;
+        if (got == 1 && (paused || machine().now() <= began + limit)) break;
+        if (!paused)
+            machine().fail("P8: an op of kind " + std::to_string(op.kind) +
+                           " does not end within its time");
+        began = machine().now();
+    }
+    if (event.tag >= next_tag_) machine().fail("P8: an event of no op");
+    return event;
+}
+
+weft_event Thread::go(weft_op op, std::byte* buffer) {
+    if (buffer != nullptr) host().begin_op(buffer);
+    uint64_t began = machine().now();
+    submit(op);
+    weft_event event = reap(op, began);
+    if (event.tag != op.tag) machine().fail("P8: two events of one op");
+    if (buffer != nullptr) host().end_op(buffer);
+    if (machine().tracing)
+        machine().trace("op " + std::to_string(op.kind) + " key " + std::to_string(op.key_lo) +
+                        " version " + std::to_string(places_[0].opened.version) + ": " +
+                        weft_code_name(event.status) + " detail " + std::to_string(event.detail));
+    return event;
+}
+
+void Thread::other(Place& place, const weft_event& event) {
+    switch (-event.status) {
+        case WEFT_ECORRUPT:
+            return machine().fail("P1: a checksum does not match");
+        case WEFT_EINTERNAL:
+            if (host().set.disk_fails_one_in != 0) return;
+            return machine().fail("P8: an internal error");
+        case WEFT_EFENCED:
+            if (!model_.may_be_fenced(name_of(place, 0)))
+                return machine().fail("P2: fenced, and nobody has advanced");
+            return reopen(place);
+        case WEFT_EQUOTA:
+            return host().event("memory-full");
+        case WEFT_EPEER:
+            host().event("node-unreachable");
+            return machine().sleep(random_.scale(kMs, 500 * kMs));
+        case WEFT_ETIMEOUT:
+            return host().event("op-timed-out");
+        default:
+            return;
+    }
+}
+
+void Thread::missed(const Get& get, uint32_t reason) {
+    if (reason != WEFT_MISS_UNREACHABLE && reason != WEFT_MISS_FAR) model_.miss(get);
+}
+
+/** What became of what was read meanwhile. */
+void Thread::read(const Place& place, const Get& get) {
+    if (get.floor <= get.name.version && model_.may_be_fenced(name_of(place, 0)))
+        host().event("advance-during-read");
+}
+
+void Thread::load(Place& place, const Get& get) {
+    std::byte* buffer = memory_ + (random_.below(kBuffers) * 128 << 10);
+    weft_op op = op_of(WEFT_OP_LOAD, place, get.name.key);
+    op.region = region_;
+    op.offset = static_cast<uint64_t>(buffer - memory_);
+    op.part = static_cast<uint16_t>(random_.below(place.parts));
+    if (random_.one_in(2)) op.flags |= WEFT_VERIFY;
+    if (random_.one_in(8)) op.flags |= WEFT_WAIT_WRITER;
+    weft_event event = go(op, buffer);
+    read(place, get);
+    if (event.status == -WEFT_EMISS) return missed(get, event.detail);
+    if (event.status != 0) return other(place, event);
+    std::string torn;
+    uint32_t put = Model::whose(buffer, event.value, 0, torn);
+    if (put == 0) machine().fail("P1: a load gets " + torn);
+    if (event.value != place.part_bytes) machine().fail("P1: a load of a part gets less of it");
+    model_.hit(get, {put});
+}
+
+/** Holds a view for a while and looks at it now and then. */
+void Thread::read_in_place(Place& place, const Get& get, const std::byte* address) {
+    uint64_t looks = random_.between(1, 3);
+    std::vector<uint32_t> puts;
+    HostServer* before = network().server;
+    for (uint64_t i = 0; i < looks; i++) {
+        puts.clear();
+        for (uint32_t part = 0; part < place.parts; part++) {
+            const std::byte* from = address + part * place.part_bytes;
+            machine().yield();
+            host().access(from, place.part_bytes, false);
+            std::string torn;
+            puts.push_back(Model::whose(from, place.part_bytes, 0, torn));
+            if (puts.back() == 0) machine().fail("P1: a view shows " + torn);
+        }
+        model_.hit(get, puts);
+        machine().sleep(random_.scale(kMicrosecond, 800 * kMs));
+    }
+    HostServer* server = network().server;
+    Namespace* space =
+        server == nullptr ? nullptr : server->space(place.number == 0 ? "t/a" : "t/b");
+    if (server != before) host().event("view-outlived-node");
+    if (space == nullptr || server != before) return;
+    Aside aside;
+    uint32_t slot = space->find({0x1000 + get.name.key, get.name.key}, get.name.version, 0);
+    if (slot == kNoSlot || space->slots().address(slot) != address)
+        host().event("evicted-under-view");
+}
+
+void Thread::view(Place& place, uint64_t key) {
+    Get get = model_.begin_get(name_of(place, key));
+    weft_op op = op_of(WEFT_OP_VIEW, place, key);
+    if (random_.one_in(3)) op.flags |= WEFT_VERIFY;
+    weft_event event = go(op);
+    read(place, get);
+    if (event.status == -WEFT_EMISS) return missed(get, event.detail);
+    if (event.status != 0) return other(place, event);
+    read_in_place(place, get, reinterpret_cast<const std::byte*>(event.value));
+    if (store_.release(&event.handle, 1) != 0) machine().fail("P1: a view is not open any more");
+}
+
+void Thread::view_now(Place& place, uint64_t key) {
+    Get get = model_.begin_get(name_of(place, key));
+    weft_item item{0x1000 + key, key, 0, 0, 0};
+    uint64_t handle = 0;
+    stumble();
+    int32_t count = store_.view(place.opened.space, 0, &item, 1, &handle);
+    read(place, get);
+    if (count == -WEFT_EFENCED) {
+        weft_event event{};
+        event.status = count;
+        return other(place, event);
+    }
+    if (count <= 0) return;
+    read_in_place(place, get, reinterpret_cast<const std::byte*>(item.offset));
+    if (store_.release(&handle, 1) != 0) machine().fail("P1: a view is not open any more");
+}
+
+/** The look-up alone: of all that look it alone says for certain that a block is not there. */
+void Thread::look(Place& place, uint64_t key) {
+    std::shared_ptr<Mapped> mapped = HostLink::mapped_of(
+        machine().process(), place.number == 0 ? "t/a" : "t/b", place.opened.version);
+    if (mapped == nullptr) return;
+    Get get = model_.begin_get(name_of(place, key));
+    if (mapped->fenced() || !served(*mapped, machine().now())) return;
+    Key wanted{0x1000 + key, key};
+    stumble();
+    uint64_t before = table_of(*mapped);
+    Found found;
+    Look look =
+        mapped->reader().look(wanted, hash_key(wanted), mapped->version(), machine().now(), found);
+    if (table_of(*mapped) != before) host().event("index-grew-during-lookup");
+    if (look == Look::ask) host().event("lookup-asks");
+    if (look == Look::miss && !mapped->gone.load()) model_.miss(get);
+    if (look == Look::hit && std::min(get.floor, model_.floor(place.number)) > get.name.version)
+        machine().fail("P2: a look-up finds a block below the floor");
+}
+
+/** What is pinned is there for every rank. */
+void Thread::match(Place& place) {
+    std::vector<weft_item> items;
+    std::vector<Get> gets;
+    uint64_t excuses = model_.excuses(place.number);
+    for (uint64_t key : some_keys(8)) {
+        items.push_back({0x1000 + key, key, 0, 0, 0});
+        gets.push_back(model_.begin_get(name_of(place, key)));
+    }
+    weft_op op = list_of(WEFT_OP_MATCH, place, items);
+    op.flags |= WEFT_CHAIN | WEFT_PIN;
+    weft_event event = go(op);
+    if (event.status != 0) return other(place, event);
+    if (event.value < items.size()) missed(gets[event.value], event.detail);
+    if (event.handle == 0) return;
+    uint64_t until = gets[0].began + 2000 * kMs;
+    host().event("pinned");
+    uint32_t space = place.opened.space;
+    for (uint64_t i = 0; i < event.value && i < 2; i++) {
+        machine().sleep(random_.scale(kMicrosecond, 300 * kMs));
+        if (place.opened.space != space) break;  // it was fenced, and opened anew
+        Get get = model_.begin_get(gets[i].name);
+        get.since = gets[i].began;
+        get.excuses = machine().now() + 500 * kMs < until ? excuses : 0;
+        get.pinned = true;
+        get.until = until;
+        load(place, get);
+    }
+    store_.release(&event.handle, 1);
+}
+
+void Thread::cancel(Place& place, uint64_t key) {
+    Get get = model_.begin_get(name_of(place, key));
+    std::byte* buffer = memory_;
+    weft_op load = op_of(WEFT_OP_LOAD, place, key);
+    load.region = region_;
+    load.flags = WEFT_WAIT_WRITER;
+    host().begin_op(buffer);
+    uint64_t began = machine().now();
+    submit(load);
+    weft_op cancel{};
+    cancel.kind = WEFT_OP_CANCEL;
+    cancel.offset = load.tag;
+    submit(cancel);
+    for (int i = 0; i < 2; i++) {
+        weft_event event = reap(load, began);
+        if (event.tag != load.tag) continue;
+        host().end_op(buffer);
+        if (event.status == -WEFT_ECANCELED) host().event("cancelled");
+        std::string torn;
+        if (event.status == 0) model_.hit(get, {Model::whose(buffer, event.value, 0, torn)});
+    }
+}
+
+}  // namespace weft::seeds
