@@ -133,7 +133,8 @@ func eventFile(queue uint64) (*os.File, error) {
 	}
 	syscall.ForkLock.RUnlock()
 	if err != nil {
-		return nil, os.NewSyscallError("dup", err)
+		words := "no descriptor left for a queue's events: " + err.Error()
+		return nil, &Error{Code: ErrNoMemory, Words: words}
 	}
 	return os.NewFile(uintptr(own), "weft events"), nil
 }

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/weft-kv/weft/sdk-go"
@@ -159,5 +160,32 @@ func TestAsksAndAnswersInWords(t *testing.T) {
 	store := openStore(t, "memory=16MiB")
 	if about := must[[]byte](t)(store.About()); len(about) < 100 {
 		t.Errorf("%s", about)
+	}
+}
+
+// A process that has no descriptor left is told so in the library's own way.
+func TestNoDescriptorLeftIsNoMemory(t *testing.T) {
+	var before syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	for spare := range 2 { // one for the eventfd, but none for its copy
+		space := openSpace(t)
+		next, err := syscall.Dup(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		syscall.Close(next)
+		few := syscall.Rlimit{Cur: uint64(next + spare), Max: before.Max}
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &few); err != nil {
+			t.Fatal(err)
+		}
+		err = space.Wait(ctx, key("nobody writes this"))
+		if failed := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &before); failed != nil {
+			t.Fatal(failed)
+		}
+		if !errors.Is(err, weft.ErrNoMemory) {
+			t.Errorf("with %d descriptors left: %v", spare, err)
+		}
 	}
 }
