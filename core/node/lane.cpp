@@ -78,7 +78,10 @@ Lane::Lane(Answer answer, std::function<void()> ended)
       room_(kRoomWords) {
     if (!good()) return;
     epoll_event event{.events = EPOLLIN, .data = {.fd = wake_.get()}};
-    epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &event);
+    if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &event) != 0) {
+        wake_ = fabric::Descriptor();  // a thread that nothing wakes could not be ended
+        return;
+    }
     thread_ = start_thread("weft-lane", [this] { work(); });
 }
 
@@ -94,21 +97,26 @@ void Lane::stop() {
     detach();
 }
 
-/** What the lane's own thread looks for. The caller holds lock_. */
-void Lane::arm(int operation) {
+/** What the lane's own thread looks for. The caller holds lock_. False: the machine has no room for
+ * it. */
+bool Lane::arm(int operation) {
     epoll_event event{};
     event.events = (led_ ? 0u : EPOLLIN) | (unsent_.empty() ? 0u : EPOLLOUT);
     event.data.fd = socket_->get();
-    epoll_ctl(epoll_.get(), operation, socket_->get(), &event);
+    return epoll_ctl(epoll_.get(), operation, socket_->get(), &event) == 0;
 }
 
 void Lane::attach(fabric::Descriptor socket) {
     detach();
-    std::lock_guard<std::mutex> reading(reading_);
-    std::lock_guard<std::mutex> guard(lock_);
-    begin_ = end_ = 0;
-    socket_ = std::make_shared<fabric::Descriptor>(std::move(socket));
-    arm(EPOLL_CTL_ADD);
+    Socket unheard;
+    {
+        std::lock_guard<std::mutex> reading(reading_);
+        std::lock_guard<std::mutex> guard(lock_);
+        begin_ = end_ = 0;
+        socket_ = std::make_shared<fabric::Descriptor>(std::move(socket));
+        if (!arm(EPOLL_CTL_ADD)) unheard = socket_;
+    }
+    if (unheard != nullptr) lose(unheard);  // another one may do better
 }
 
 void Lane::detach() {

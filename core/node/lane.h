@@ -73,7 +73,7 @@ class Lane {
     bool take_messages();
     void lose(const Socket& socket);
     void send_rest();
-    void arm(int operation);
+    bool arm(int operation);
     std::optional<Call> take_call(uint64_t id);
 
     Answer answer_;

@@ -16,6 +16,12 @@
 namespace weft {
 namespace {
 
+/** What the machine lacks is not the option's fault. */
+int32_t code_now() {
+    bool lacks = errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS;
+    return lacks ? WEFT_ENOMEM : WEFT_EINVAL;
+}
+
 constexpr int kBacklog = 128;  // connections that wait to be accepted; the next ones are refused
 
 /** Whether the socket file may be taken over; a live one names its holder. */
@@ -86,7 +92,7 @@ Result<fabric::Descriptor> listen_unix(const std::string& key, const std::string
     path.copy(address.sun_path, sizeof address.sun_path - 1);
     fabric::Descriptor listening(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     auto failed = [&](const char* what) {
-        return Failure{WEFT_EINVAL, named + ": " + what + ": " + strerror(errno)};
+        return Failure{code_now(), named + ": " + what + ": " + strerror(errno)};
     };
     auto bind_it = [&] {
         return bind(listening.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
@@ -128,7 +134,7 @@ Result<fabric::Descriptor> listen_tcp(const std::string& key, const std::string&
     fabric::Descriptor listening(
         socket(bound.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     auto failed = [&](const char* what) {
-        return Failure{errno == EADDRINUSE ? WEFT_EBUSY : WEFT_EINVAL,
+        return Failure{errno == EADDRINUSE ? WEFT_EBUSY : code_now(),
                        named + ": " + what + ": " + strerror(errno)};
     };
     if (!listening.valid()) return failed("socket");

@@ -86,7 +86,6 @@ class RemoteLink final : public Link {
           memory_(fabric::system_memory()) {
         if (getrandom(&instance_, sizeof instance_, 0) != sizeof instance_)
             instance_ = fabric::boot_time();
-        pidfd_ = fabric::Descriptor(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
     }
     ~RemoteLink() noexcept override { loop_.stop(); }
     void stop(uint64_t deadline) override;
@@ -191,8 +190,10 @@ OpenSpace* RemoteLink::find(const std::shared_ptr<Mapped>& mapped) {
 }
 
 Status RemoteLink::start(uint64_t timeout_ns) {
+    pidfd_ = fabric::Descriptor(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
     if (!pidfd_.valid())
-        return Failure{WEFT_ENOTSUP, std::string("pidfd_open: ") + strerror(errno)};
+        return Failure{errno == ENOSYS ? WEFT_ENOTSUP : WEFT_ENOMEM,
+                       std::string("pidfd_open: ") + strerror(errno)};
     first_login_ = std::make_shared<Waiting<Nothing>>();
     std::future<Result<Nothing>> result = first_login_->promise.get_future();
     lane_ = std::make_unique<Lane>(
@@ -389,21 +390,26 @@ kj::Promise<Result<std::shared_ptr<Mapped>>> RemoteLink::open_now(std::string na
     auto response = co_await request.send();
     if (response.hasFailure()) co_return failure_of(response.getFailure());
     auto opened = response.getOpened();
+    // The node holds an opening that this process cannot use until it hears so.
+    auto give_back = [&](const Failure& failure) {
+        spawn(opened.getSpace().closeRequest().send().ignoreResult());
+        return failure;
+    };
     fabric::Descriptor index_fd = co_await descriptor_of(opened.getIndex());
     fabric::Descriptor page_fd = co_await descriptor_of(opened.getPage());
     if (!index_fd.valid() || !page_fd.valid())
-        co_return Failure{WEFT_ENOMEM, "namespace " + name + ": no descriptor left"};
+        co_return give_back({WEFT_ENOMEM, "namespace " + name + ": no descriptor left"});
     Result<uint64_t> index_size = fabric::file_size(index_fd);
-    if (!index_size) co_return index_size.failure();
+    if (!index_size) co_return give_back(index_size.failure());
     Result<fabric::Mapping> index =
         memory_->map(index_fd, *index_size, fabric::Access::read, false);
-    if (!index) co_return index.failure();
+    if (!index) co_return give_back(index.failure());
     Result<fabric::Mapping> page =
         memory_->map(page_fd, sizeof(ReaderPage), fabric::Access::write, true);
-    if (!page) co_return page.failure();
+    if (!page) co_return give_back(page.failure());
     Result<NamespaceConfig> config =
         config_from_json(nlohmann::json::parse(opened.getConfig().cStr()));
-    if (!config) co_return config.failure();
+    if (!config) co_return give_back(config.failure());
     struct Kept {
         fabric::Mapping index;
         fabric::Mapping page;
@@ -559,10 +565,11 @@ Result<T> RemoteLink::call(uint64_t deadline, const F& start) {
     std::future<Result<T>> result = waiting->promise.get_future();
     bool posted = loop_.post([this, waiting, start] {
         spawn(start(waiting).catch_([waiting](kj::Exception&& exception) {
-            waiting->answer(Failure{exception.getType() == kj::Exception::Type::DISCONNECTED
-                                        ? WEFT_EPEER
-                                        : WEFT_EINTERNAL,
-                                    exception.getDescription().cStr()});
+            kj::Exception::Type type = exception.getType();
+            int32_t code = type == kj::Exception::Type::DISCONNECTED ? WEFT_EPEER
+                           : type == kj::Exception::Type::OVERLOADED ? WEFT_ENOMEM
+                                                                     : WEFT_EINTERNAL;
+            waiting->answer(Failure{code, exception.getDescription().cStr()});
         }));
     });
     if (!posted) return Failure{WEFT_ECLOSED, "the store is closed"};
