@@ -10,6 +10,7 @@
 #include "capi/handles.h"
 #include "capi/keys.h"
 #include "capi/open_options.h"
+#include "core/node/reserve.h"
 
 namespace weft {
 namespace {
@@ -42,9 +43,9 @@ int32_t tell_hold(weft_error* error, int32_t status) {
     return tell(error, -status, words);
 }
 
-/** Runs a body; what it throws becomes a code. */
+/** Runs a body that allocates nothing; what it throws becomes a code. */
 template <typename F>
-int32_t guard(weft_error* error, F body) noexcept {
+int32_t look(weft_error* error, F body) noexcept {
     try {
         return body();
     } catch (const std::bad_alloc&) {
@@ -54,6 +55,21 @@ int32_t guard(weft_error* error, F body) noexcept {
     } catch (...) {
         return tell(error, WEFT_EINTERNAL, "an unknown failure");
     }
+}
+
+/** Runs a body that may allocate. */
+template <typename F>
+int32_t guard(weft_error* error, F body) noexcept {
+    Reserve::Inside call;
+    return look(error, body);
+}
+
+/** Runs a body that begins something: not where memory is so short that it might end half-way. */
+template <typename F>
+int32_t begin(weft_error* error, F body) noexcept {
+    return guard(error, [&] {
+        return Reserve::put_by() ? body() : tell(error, WEFT_ENOMEM, "out of memory");
+    });
 }
 
 }  // namespace
@@ -75,7 +91,7 @@ const char* weft_code_name(int32_t code) {
 }
 
 int32_t weft_open(const char* options, weft_store** out, weft_error* error) {
-    return guard(error, [&] {
+    return begin(error, [&] {
         if (out == nullptr) return tell(error, WEFT_EINVAL, "out is NULL");
         *out = nullptr;
         Result<OpenOptions> parsed = parse_open_options(options);
@@ -120,7 +136,7 @@ int32_t weft_close(weft_store* store) {
 
 int32_t weft_query(weft_store* store, uint32_t space, const char* query, char* json_out,
                    uint32_t capacity, weft_error* error) {
-    return guard(error, [&] {
+    return begin(error, [&] {
         Handles::Hold hold(Handles::kStore, store);
         if (hold.status != 0) return tell_hold(error, hold.status);
         if (query == nullptr || (json_out == nullptr && capacity > 0))
@@ -138,7 +154,7 @@ int32_t weft_query(weft_store* store, uint32_t space, const char* query, char* j
 
 int32_t weft_namespace_open(weft_store* store, const char* name, const char* options,
                             weft_namespace* out, weft_error* error) {
-    return guard(error, [&] {
+    return begin(error, [&] {
         Handles::Hold hold(Handles::kStore, store);
         if (hold.status != 0) return tell_hold(error, hold.status);
         if (name == nullptr || out == nullptr)
@@ -168,7 +184,7 @@ int32_t weft_namespace_close(weft_store* store, uint32_t space) {
 
 int32_t weft_region_map(weft_store* store, uint64_t size, const char* options, uint32_t* region_out,
                         uint64_t* address_out, weft_error* error) {
-    return guard(error, [&] {
+    return begin(error, [&] {
         Handles::Hold hold(Handles::kStore, store);
         if (hold.status != 0) return tell_hold(error, hold.status);
         if (region_out == nullptr || address_out == nullptr)
@@ -188,7 +204,7 @@ int32_t weft_region_map(weft_store* store, uint64_t size, const char* options, u
 
 int32_t weft_region_adopt(weft_store* store, uint64_t address, uint64_t size, int32_t device,
                           uint32_t* region_out, weft_error* error) {
-    return guard(error, [&] {
+    return begin(error, [&] {
         Handles::Hold hold(Handles::kStore, store);
         if (hold.status != 0) return tell_hold(error, hold.status);
         if (region_out == nullptr) return tell(error, WEFT_EINVAL, "region_out is NULL");
@@ -210,7 +226,7 @@ int32_t weft_region_adopt(weft_store* store, uint64_t address, uint64_t size, in
 
 int32_t weft_pool_open(weft_store* store, const char* layout, const uint64_t* bases, uint32_t count,
                        int32_t device, uint32_t* region_out, weft_error* error) {
-    return guard(error, [&] {
+    return begin(error, [&] {
         Handles::Hold hold(Handles::kStore, store);
         if (hold.status != 0) return tell_hold(error, hold.status);
         if (region_out == nullptr) return tell(error, WEFT_EINVAL, "region_out is NULL");
@@ -234,7 +250,7 @@ int32_t weft_region_drop(weft_store* store, uint32_t region) {
 
 int32_t weft_queue_open(weft_store* store, const char* options, weft_queue** out,
                         weft_error* error) {
-    return guard(error, [&] {
+    return begin(error, [&] {
         Handles::Hold hold(Handles::kStore, store);
         if (hold.status != 0) return tell_hold(error, hold.status);
         if (out == nullptr) return tell(error, WEFT_EINVAL, "out is NULL");
@@ -276,7 +292,7 @@ int32_t weft_queue_fd(weft_queue* queue) {
 }
 
 int32_t weft_submit(weft_queue* queue, const weft_op* ops, uint32_t count) {
-    return guard(nullptr, [&] {
+    return begin(nullptr, [&] {
         Handles::Hold hold(Handles::kQueue, queue);
         if (hold.status != 0) return hold.status;
         if (ops == nullptr && count > 0) return -WEFT_EINVAL;
@@ -295,7 +311,7 @@ int32_t weft_reap(weft_queue* queue, weft_event* events, uint32_t capacity, int3
 }
 
 int32_t weft_match(weft_store* store, uint32_t space, const weft_item* items, uint32_t count) {
-    return guard(nullptr, [&] {
+    return look(nullptr, [&] {
         Handles::Hold hold(Handles::kStore, store);
         if (hold.status != 0) return hold.status;
         if (items == nullptr && count > 0) return -WEFT_EINVAL;
@@ -305,7 +321,7 @@ int32_t weft_match(weft_store* store, uint32_t space, const weft_item* items, ui
 
 int32_t weft_view(weft_store* store, uint32_t space, uint32_t part, weft_item* items,
                   uint32_t count, uint64_t* handle_out) {
-    return guard(nullptr, [&] {
+    return look(nullptr, [&] {
         Handles::Hold hold(Handles::kStore, store);
         if (hold.status != 0) return hold.status;
         if (handle_out == nullptr || (items == nullptr && count > 0)) return -WEFT_EINVAL;
@@ -324,7 +340,7 @@ int32_t weft_release(weft_store* store, const uint64_t* handles, uint32_t count)
 
 int32_t weft_keys(const char* options, uint8_t* chain, const uint32_t* tokens, uint32_t token_count,
                   uint32_t block_tokens, weft_item* items, uint32_t capacity, weft_error* error) {
-    return guard(error, [&] {
+    return begin(error, [&] {
         std::string message;
         int32_t count =
             make_keys(options, chain, tokens, token_count, block_tokens, items, capacity, message);
@@ -333,5 +349,5 @@ int32_t weft_keys(const char* options, uint8_t* chain, const uint32_t* tokens, u
 }
 
 int32_t weft_key_of(const uint8_t* bytes, uint64_t size, weft_item* item) {
-    return guard(nullptr, [&] { return key_of(bytes, size, item); });
+    return look(nullptr, [&] { return key_of(bytes, size, item); });
 }

@@ -14,6 +14,7 @@
 
 #include "capi/weft.h"
 #include "core/node/metrics_server.h"
+#include "core/node/reserve.h"
 #include "core/node/server.h"
 #include "core/node/threads.h"
 
@@ -159,6 +160,7 @@ std::thread start_thread(const char* name, std::function<void()> body) {
     pthread_sigmask(SIG_SETMASK, &all, &before);
     std::thread thread([name, body = std::move(body)] {
         pthread_setname_np(pthread_self(), name);
+        Reserve::Inside all_its_life;
         body();
     });
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
