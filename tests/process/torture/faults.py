@@ -12,7 +12,7 @@ import signal
 import subprocess
 import time
 
-from board import FLOOR, NODE
+from board import FLOOR
 from fleet import GROUP_ROOM, SPACES, Failed, Fleet, Worker
 from machine import descriptors
 
@@ -134,22 +134,21 @@ class Faults:
             self.no_descriptors(worker.process)
 
     def no_descriptors(self, process: subprocess.Popen) -> None:
+        self.fleet.touch_node(+1)
         try:
             count = len(descriptors(process.pid))
             resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (count, self.limit[1]))
         except (FileNotFoundError, ProcessLookupError):
-            return
+            pass
 
         def give_back() -> None:
             if process.poll() is None:
                 resource.prlimit(process.pid, resource.RLIMIT_NOFILE, self.limit)
+            self.after(1, lambda: self.fleet.touch_node(-1))
 
         self.after(self.dice.uniform(0.2, 1.5), give_back)
 
     # Of the node.
-
-    def touch_node(self) -> None:
-        self.fleet.board.put(NODE, self.fleet.board.get(NODE) + 1)
 
     def kill_node(self) -> None:
         self.count("kill -9 of nodes")
@@ -162,7 +161,7 @@ class Faults:
     def pause_node(self) -> None:
         if self.fleet.node_stopped:
             return
-        self.touch_node()
+        self.fleet.touch_node()
         self.count("pauses of nodes")
         node = self.fleet.node
         node.send_signal(signal.SIGSTOP)
@@ -175,7 +174,7 @@ class Faults:
             self.fleet.node_stopped = False
 
     def starve_node(self) -> None:
-        self.touch_node()
+        self.fleet.touch_node()
         self.count("nodes without a descriptor left")
         self.fleet.starved = self.fleet.node
         self.no_descriptors(self.fleet.node)
@@ -185,7 +184,7 @@ class Faults:
         group = self.fleet.node_group
         if group is None:
             return
-        self.touch_node()
+        self.fleet.touch_node()
         self.count("nodes with hardly any memory")
         group.limit(group.used() + self.dice.randrange(8 << 20))
         self.after(self.dice.uniform(0.2, 1.5), lambda: group.limit(GROUP_ROOM))

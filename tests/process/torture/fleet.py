@@ -50,6 +50,7 @@ class Fleet:
         self.socket = f"unix:{folder}/s"
         self.node: subprocess.Popen | None = None
         self.node_stopped = False
+        self.hungry = 0
         self.starved: subprocess.Popen | None = None  # the node that was left without descriptors
         self.node_group, self.reader_group = Group.make("node"), Group.make("reader")
         self.oom_seen = 0
@@ -83,8 +84,13 @@ class Fleet:
 
     # The node.
 
+    def touch_node(self, starved: int = 0) -> None:
+        """Something is done to the node; starved: how many more have no descriptor left now."""
+        self.hungry += starved
+        self.board.put(NODE, (self.board.get(NODE) // 2 + 1) * 2 + (self.hungry > 0))
+
     def serve(self) -> None:
-        self.board.put(NODE, self.board.get(NODE) + 1)
+        self.touch_node()
         self.node_stopped = False
         command = [self.build / "weft", "serve", "--memory", NODE_MEMORY, "--listen", self.socket]
         self.node = self.spawn(
@@ -94,7 +100,7 @@ class Fleet:
 
     def end_node(self, number: int) -> None:
         """Ends it with this signal and starts the next one."""
-        self.board.put(NODE, self.board.get(NODE) + 1)
+        self.touch_node()
         self.node.send_signal(number)
         if number != signal.SIGKILL:
             self.node.send_signal(signal.SIGCONT)
@@ -102,7 +108,9 @@ class Fleet:
             status = self.node.wait(HANG_S)
         except subprocess.TimeoutExpired:
             raise Failed(f"the node hangs\n{story(self.node.pid)}") from None
-        if status not in (0, -number, -signal.SIGKILL):
+        if status == 1 and self.node is self.starved:
+            self.counts["nodes that could not start"] += 1
+        elif status not in (0, -number, -signal.SIGKILL):
             raise Failed(f"the node ended with {status} after signal {number}")
         self.serve()
 

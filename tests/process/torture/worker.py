@@ -207,7 +207,7 @@ class Worker:
             for part in range(2):
                 of = (number, version, floor, part)
                 got = self.parts.load(key_of(number), part=part)
-                holds = self.board(NODE) == node and time.monotonic() - since < 20
+                holds = self.board(NODE) == node and not node % 2 and time.monotonic() - since < 20
                 if got is None:
                     if holds:
                         self.wrong("pinned", of, "a miss")
@@ -263,22 +263,34 @@ class Worker:
     def save_parts(self) -> None:
         """Part 1 whole, part 0 in two ranges; now and then it is given up in between."""
         number, version, *_ = self.asked(self.parts)
-        key, mark = key_of(number), self.stamp()
+        key, mark, published = key_of(number), self.stamp(), False
         try:
             for part, start, size in ((1, 0, PART), (0, PART // 2, PART // 2), (0, 0, PART // 2)):
                 block = content(number, version, part, mark, start, size)
-                self.copied(self.parts.save, key, block, part=part, start=start)
-                if self.dice.random() < 1 / 16:
+                published = self.copied(self.parts.save, key, block, part=part, start=start)
+                if published or self.dice.random() < 1 / 16:
                     break
-            else:
-                self.count(SAVES)
-                return
         except weft.Error as error:
             self.told(error, "save part")
-        try:
-            self.parts.drop_unfinished(key)
-        except weft.Error as error:
-            self.told(error, "end")
+        if published:
+            self.count(SAVES)
+        else:
+            self.drop_parts(key)
+
+    def drop_parts(self, key: int) -> None:
+        """Until the node has heard it: what this writer saves of the block next would join what is
+        left of it."""
+        while True:
+            try:
+                self.parts.drop_unfinished(key)
+                return
+            except weft.Error as error:
+                self.told(error, "end")
+                away = isinstance(error, (weft.PeerError, weft.TimedOutError))
+                if not away or self.board(STOP):
+                    return
+                self.count(BEAT)
+                time.sleep(0.001)
 
 
 if __name__ == "__main__":

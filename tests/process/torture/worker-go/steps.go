@@ -81,7 +81,7 @@ func (w *worker) loadPinned() {
 	for part := range 2 {
 		of.part = uint64(part)
 		got, err := w.parts.Load(ctx, keyOf(of.number), nil, weft.Part(part))
-		holds := w.get(node) == before && time.Since(since) < 20*time.Second
+		holds := w.get(node) == before && before%2 == 0 && time.Since(since) < 20*time.Second
 		if is(err, weft.ErrMiss) && holds {
 			w.wrong("pinned", of, err.Error())
 		}
@@ -179,13 +179,30 @@ func (w *worker) saveParts() {
 		data := w.memory[:piece.size]
 		fill(data, of.number, of.version, uint64(piece.part), stamp, piece.start)
 		w.set(copying, 2)
-		_, err := w.parts.Save(ctx, key, data, weft.Part(piece.part), weft.Start(piece.start))
+		part, start := weft.Part(piece.part), weft.Start(piece.start)
+		published, err := w.parts.Save(ctx, key, data, part, start)
 		w.set(copying, 0)
-		if !w.told(err, "save part") || w.dice.Intn(16) == 0 {
-			_, err = w.parts.DropUnfinished(ctx, []weft.Key{key})
-			w.told(err, "end")
+		if published {
+			w.count(saves, 1)
 			return
 		}
+		if !w.told(err, "save part") || w.dice.Intn(16) == 0 {
+			break
+		}
 	}
-	w.count(saves, 1)
+	w.dropParts(key)
+}
+
+// dropParts drops until the node has heard it: what this writer saves of the block next would join
+// what is left of it.
+func (w *worker) dropParts(key weft.Key) {
+	for {
+		_, err := w.parts.DropUnfinished(ctx, []weft.Key{key})
+		w.told(err, "end")
+		if !is(err, weft.ErrPeer, weft.ErrTimeout) || w.get(stop) != 0 {
+			return
+		}
+		w.count(beat, 1)
+		time.Sleep(time.Millisecond)
+	}
 }

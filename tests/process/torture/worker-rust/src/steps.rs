@@ -3,9 +3,9 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use weft::Key;
+use weft::{Error, Key};
 
-use crate::board::{fill, key_of, Asked, Count, KEYS, MOST, NODE, PART_BYTES, SIZES};
+use crate::board::{fill, key_of, Asked, Count, KEYS, MOST, NODE, PART_BYTES, SIZES, STOP};
 use crate::Worker;
 
 const HELD: usize = 24;
@@ -97,7 +97,9 @@ impl Worker {
         for part in 0..2 {
             of.part = part;
             let loaded = self.parts.load(key_of(of.number)).part(part).run();
-            let holds = self.board.get(NODE) == node && since.elapsed() < Duration::from_secs(20);
+            let holds = self.board.get(NODE) == node
+                && node % 2 == 0
+                && since.elapsed() < Duration::from_secs(20);
             if holds && matches!(loaded, Ok(None)) {
                 self.wrong("pinned", &of, "a miss");
             }
@@ -206,12 +208,29 @@ impl Worker {
                 .start(start as u32)
                 .run();
             self.board.copying(0);
-            if self.told(saved, "save part").is_none() || self.dice.below(16) == 0 {
-                let dropped = self.parts.drop_unfinished(key).run();
-                self.told(dropped, "end");
+            if matches!(saved, Ok(true)) {
+                self.board.count(Count::Saves);
                 return;
             }
+            if self.told(saved, "save part").is_none() || self.dice.below(16) == 0 {
+                break;
+            }
         }
-        self.board.count(Count::Saves);
+        self.drop_parts(key);
+    }
+
+    /// Until the node has heard it: what this writer saves of the block next would join what is
+    /// left of it.
+    fn drop_parts(&mut self, key: Key) {
+        loop {
+            let dropped = self.parts.drop_unfinished(key).run();
+            let away = matches!(dropped, Err(Error::Peer(_) | Error::TimedOut(_)));
+            self.told(dropped, "end");
+            if !away || self.board.get(STOP) != 0 {
+                return;
+            }
+            self.board.count(Count::Beat);
+            sleep(Duration::from_millis(1));
+        }
     }
 }
