@@ -19,6 +19,7 @@ tests=(
     procps util-linux                               # ps; setsid, flock, unshare
     dpkg-dev file                                   # Debian packages of one's own
     bindgen                                         # compares the declarations of sdk-rust with weft.h
+    spin                                            # checks the models of the protocols
 )
 # Rust of 1.85 or newer, where there is none: Debian 12 calls it so.
 command -v cargo >/dev/null || tests+=(rustc-web cargo-web rustfmt-web rust-web-clippy)

@@ -153,6 +153,7 @@ wanted "!(tidy|*-asan|*-tsan)" && step build-release 3600 "${call[@]}" build rel
 export WEFT_BUILD=$PWD/build/release
 suite unit 300 "$WEFT_BUILD/tests/unit/weft_unit"
 suite planted 60 python3 tests/planted/run.py --check
+suite models 600 tests/models/run.sh
 suite sim 1500 "${call[@]}" in_ctest tests/sim
 suite seeds 900 tests/sim/run --seeds 2000 --first commit
 suite seeds-planted 60 tests/sim/run --check
