@@ -163,11 +163,8 @@ suite conformance 1500 tests/conformance/run.sh
 suite command 600 tests/command/run.sh
 suite process 900 tests/process/run.sh
 suite torture 600 tests/process/torture/run.sh
-<<<<<<< HEAD
 suite reconnect 300 tests/reconnect/run.sh
-=======
 suite faults 400 "$WEFT_BUILD/tests/faults/weft_faults"
->>>>>>> b8357cf (Single-fault sweeps: every call into the machine and every allocation outside KJ fails in turn)
 suite examples 600 "${call[@]}" in_ctest examples
 suite go 900 tests/go/run.sh
 suite rust 1200 tests/rust/run.sh
