@@ -11,7 +11,7 @@ namespace weft {
 TEST_CASE("a thread inside Weft is helped once, and then when memory was put by again") {
     REQUIRE(Reserve::put_by());
     std::new_handler handler = std::get_new_handler();
-    REQUIRE(handler != nullptr);
+    REQUIRE((handler != nullptr));
     Reserve::Inside call;
     CHECK_NOTHROW(handler());
     CHECK_THROWS_AS(handler(), std::bad_alloc);
