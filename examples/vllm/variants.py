@@ -1,7 +1,7 @@
 """The same question as answers.py, with fewer prompts, of other engines: ranks in processes of
-their own, a LoRA, layers with sliding windows, loads and saves layer by layer. Each time a first engine
-saves and a second one, another process, loads. And of one that must not use Weft: where vLLM itself
-cannot go on from a prefix, as with one latent KV for all heads (MLA) on a CPU."""
+their own, a LoRA, layers with sliding windows, loads and saves layer by layer. Each time a first
+engine saves and a second one, another process, loads. And of one that must not use Weft: where vLLM
+itself cannot go on from a prefix, as with one latent KV for all heads (MLA) on a CPU."""
 
 from __future__ import annotations
 

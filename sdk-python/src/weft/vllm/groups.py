@@ -110,8 +110,8 @@ def _isa(config: VllmConfig, kv_cache: KVCacheConfig) -> str:
     return "cpu-" + str(_get_attn_isa(spec.dtype, spec.block_size, spec.head_size, kind))
 
 
-def shape_of(config: VllmConfig, kv_cache: KVCacheConfig) -> Shape:
-    """The groups and the layout of a model. Errors: UnsupportedError, naming what does not fit."""
+def _check(config: VllmConfig) -> None:
+    """Errors: UnsupportedError, naming what of the engine does not fit."""
     parallel, cache = config.parallel_config, config.cache_config
     ranks = {
         "pipeline": parallel.pipeline_parallel_size,
@@ -134,6 +134,12 @@ def shape_of(config: VllmConfig, kv_cache: KVCacheConfig) -> Shape:
             f"--prefix-caching-hash-algo {algorithm}: blocks are shared by hashes, which only "
             "sha256 and sha256_cbor make without collisions"
         )
+
+
+def shape_of(config: VllmConfig, kv_cache: KVCacheConfig) -> Shape:
+    """The groups and the layout of a model. Errors: UnsupportedError, naming what does not fit."""
+    _check(config)
+    parallel, cache = config.parallel_config, config.cache_config
     found = [
         (index, group)
         for index, group in enumerate(kv_cache.kv_cache_groups)
@@ -163,7 +169,7 @@ def shape_of(config: VllmConfig, kv_cache: KVCacheConfig) -> Shape:
         "kv": cache.cache_dtype,
         "isa": _isa(config, kv_cache),
         "order": kv_cache.kv_cache_layout or "default",
-        "hash": algorithm,
+        "hash": cache.prefix_caching_hash_algo,
     }
     return Shape(
         groups,
