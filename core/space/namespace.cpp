@@ -155,7 +155,7 @@ bool Namespace::publish(uint32_t slot, const Publication& block, uint32_t old, u
         slots_.table().replace(hash, old, slot);
         stats_.replaced++;
         pins = slots_.info(old).pins;
-        if (pins > 0) replace_pinned(old, slot);
+        if (pins > 0) replace_pinned(old, slot, now);
         unpublish(old, 0);
     } else if (!slots_.table().insert(hash, slot)) {
         // Release: pairs as in unpublish.
@@ -178,14 +178,15 @@ bool Namespace::publish(uint32_t slot, const Publication& block, uint32_t old, u
     return true;
 }
 
-/** A pin promised that the key can be loaded, for as long as its block could: what replaces the
- * block takes the pins over. */
-void Namespace::replace_pinned(uint32_t old, uint32_t slot) {
+/** A pin promised that the key can be loaded until the pin's end: what replaces the block takes the
+ * pins over, and stays as long as the longest of them may, whatever its own time. */
+void Namespace::replace_pinned(uint32_t old, uint32_t slot, uint64_t now) {
     SlotHeader& before = slots_.header(old);
     SlotHeader& after = slots_.header(slot);
-    uint64_t promised = before.expiry.load_relaxed();
+    uint64_t promised = now + config().pin_s * fabric::kSecond;
+    if (uint64_t own = before.expiry.load_relaxed(); own != 0) promised = std::min(promised, own);
     uint64_t expiry = after.expiry.load_relaxed();
-    if (expiry != 0 && (promised == 0 || promised > expiry)) after.expiry.store_release(promised);
+    if (expiry != 0 && promised > expiry) after.expiry.store_release(promised);
     replaced_[{old, before.gen.load_relaxed()}] = {slot, after.gen.load_relaxed(),
                                                    slots_.info(old).pins};
 }

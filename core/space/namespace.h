@@ -135,7 +135,7 @@ class Namespace {
         uint32_t pins = 0;
     };
     uint32_t evict(SizeClass& of);
-    void replace_pinned(uint32_t old, uint32_t slot);
+    void replace_pinned(uint32_t old, uint32_t slot, uint64_t now);
     std::vector<uint32_t> viewed() const;
     uint32_t life_of(uint32_t slot);
     std::optional<uint32_t> take(SizeClass& of, uint64_t now);

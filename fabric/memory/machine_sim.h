@@ -7,7 +7,8 @@
 // the value, an acquire takes it over, fences do so for the relaxed accesses around them, and
 // seq_cst fences also join one view of all. This is RC11 (Lahav et al., PLDI 2017) run forward.
 //
-// Invariants: one actor alone stores to a word; a yield point precedes each load of a word that
+// Invariants: one actor alone stores to a word, but for plain bytes, whose writers must be in order
+// (else it is a race); a yield point precedes each load of a word that
 // another actor stores to, and each seq_cst fence. A store needs none: made early, it may still be
 // read late. Words that only one actor uses, or that nobody stores to, cost nothing. Actors see
 // nothing of each other but through these words.
@@ -93,7 +94,7 @@ class Machine : public Model {
     };
     enum Use : uint8_t { kLoads = 0, kStores = kActorsMax };
 
-    Shared* shared(const uint64_t* raw, Use use);
+    Shared* shared(const uint64_t* raw, Use use, bool plain = false);
     void append(Shared& word, uint64_t value, const View& carried);
     static void remember(Actor& actor, uint64_t value);
     uint64_t hash_plain(const Shared& word) const;

@@ -444,3 +444,15 @@ TEST_CASE("a pin goes on with the block that replaces the one it was taken on") 
     fill(3);
     CHECK_FALSE(a.sees(kKey));
 }
+
+TEST_CASE("what replaces a pinned block outlives its own time by no more than a pin lasts") {
+    World world;
+    World::Client& a = world.open("part_bytes=4096,pin_s=60");
+    REQUIRE(save(a, kKey) == 0);
+    REQUIRE(a.now(request_of(Verb::match, {kKey}, WEFT_PIN)).handle != 0);
+    REQUIRE(save(a, kKey, WEFT_REPLACE, 4096, 1) == 0);
+    world.pass(59'000);
+    CHECK(a.sees(kKey));
+    world.pass(2'000);
+    CHECK_FALSE(a.sees(kKey));
+}

@@ -104,17 +104,33 @@ void count(const Storm& storm, int status) {
     }
 }
 
-void reap(const Storm& storm, std::map<pid_t, Clock::time_point>& alive) {
+/** Where the threads of a client are that will soon be said to hang; where there is a debugger. */
+void tell_stacks(pid_t pid) {
+    const std::string command = "gdb -q -batch -p " + std::to_string(pid) +
+                                " -ex 'thread apply all bt 12' 2>/dev/null | grep '^[#T]' 1>&2";
+    if (std::system(command.c_str()) != 0) std::fprintf(stderr, "storm: no stacks: no gdb\n");
+}
+
+/** Of a client that lives: when it is to die, and when to look what keeps it. */
+struct Due {
+    Clock::time_point dies, looked_at;
+};
+
+void reap(const Storm& storm, std::map<pid_t, Due>& alive) {
     int status = 0;
     for (pid_t gone = 0; (gone = waitpid(-1, &status, WNOHANG)) > 0; alive.erase(gone))
         count(storm, status);
-    for (const auto& [pid, due] : alive)
-        if (Clock::now() >= due) kill(pid, SIGKILL);
+    for (auto& [pid, due] : alive) {
+        if (Clock::now() >= due.dies) kill(pid, SIGKILL);
+        if (Clock::now() < due.looked_at) continue;
+        due.looked_at = Clock::time_point::max();
+        tell_stacks(pid);
+    }
 }
 
 int blow(const Storm& storm, uint64_t seed, double rate, double seconds) {
     std::mt19937_64 random(seed);
-    std::map<pid_t, Clock::time_point> alive;
+    std::map<pid_t, Due> alive;
     const auto begin = Clock::now();
     const auto every = std::chrono::duration<double>(1 / rate);
     const auto never = Clock::time_point::max();
@@ -130,7 +146,9 @@ int blow(const Storm& storm, uint64_t seed, double rate, double seconds) {
         if (pid < 0) continue;  // the machine has no room for it now
         started++;
         const bool dies = dice % 4 == 0;
-        alive[pid] = dies ? Clock::now() + std::chrono::microseconds(random() % 20000) : never;
+        const auto now = Clock::now();
+        alive[pid] = {dies ? now + std::chrono::microseconds(random() % 20000) : never,
+                      now + std::chrono::seconds(kHangSeconds - 15)};
         storm.slot.beat++;
     }
     while (!alive.empty()) {
