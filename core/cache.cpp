@@ -252,7 +252,9 @@ bool Cache::may_run(uint32_t session, const Space& space, const Request& request
     bool good = request.part < config.parts && request.start <= UINT32_MAX;
     for (const RequestItem& item : request.items) good = good && item.size <= kBlockMost;
     bool batch = request.verb == Verb::stock || request.verb == Verb::publish;
-    good = good && (!batch || (!request.items.empty() && request.size <= kBlockMost));
+    bool claims = request.verb == Verb::wait && (request.flags & WEFT_CLAIM) != 0;
+    good = good && (!(batch || claims) || !request.items.empty());
+    good = good && (!batch || request.size <= kBlockMost);
     // Blocks of several parts are made by reservations.
     good = good && (request.verb != Verb::publish || config.parts == 1);
     if (!good) {

@@ -24,6 +24,15 @@ Result<std::string> quoted(const std::string& text, size_t& at) {
     return value.get<std::string>();
 }
 
+bool is_utf8(const std::string& text) {
+    try {
+        (void)nlohmann::json(text).dump();
+        return true;
+    } catch (const nlohmann::json::type_error&) {
+        return false;
+    }
+}
+
 std::string trim(const std::string& text) {
     size_t begin = text.find_first_not_of(" \t\r");
     if (begin == std::string::npos) return "";
@@ -63,6 +72,8 @@ Result<Options> Options::parse(const char* text, const std::string& repeated) {
     Options options;
     options.repeated_ = repeated;
     std::string all = text != nullptr ? text : "";
+    // What is kept of it goes into JSON, which has no other text.
+    if (!is_utf8(all)) return invalid("options: the text is not UTF-8");
     for (size_t at = 0; at < all.size();) {
         size_t equals = all.find_first_of("=,\n", at);
         std::string key = trim(all.substr(at, equals == std::string::npos ? equals : equals - at));
