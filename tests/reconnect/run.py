@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -23,7 +25,7 @@ from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
 LIMIT_S = 120
-TIMEOUT_MS = 400  # of the client's stores, as stopped.cpp opens them
+TIMEOUT_MS = 800  # of the client's stores, as stopped.cpp opens them
 SLACK = 10
 EINVAL, EMISS, ETIMEOUT, EPEER, EQUOTA, EBUSY = -1, -2, -6, -7, -9, -11
 # What may come of a call whose node is stopped; all others have to do their work.
@@ -110,16 +112,25 @@ class Client:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=node.log,
-            text=True,
         )
         self.node = node
+        self.rest = b""
+        self.last = ""
 
     def line(self) -> str:
+        """The next line. A call that never returns is a failure with the one before it named."""
         assert self.process.stdout is not None
-        line = self.process.stdout.readline().strip()
-        if not line:
-            raise Failed(f"the client ended: {self.node.words()}")
-        return line
+        while b"\n" not in self.rest:
+            ready, _, _ = select.select([self.process.stdout], [], [], LIMIT_S)
+            if not ready:
+                raise Failed(f"no line in {LIMIT_S} s after {self.last!r}")
+            more = os.read(self.process.stdout.fileno(), 65536)
+            if not more:
+                raise Failed(f"the client ended after {self.last!r}: {self.node.words()}")
+            self.rest += more
+        line, self.rest = self.rest.split(b"\n", 1)
+        self.last = line.decode().strip()
+        return self.last
 
     def until(self, word: str) -> list[str]:
         lines: list[str] = []
@@ -129,7 +140,7 @@ class Client:
 
     def tell(self, word: str) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(word + "\n")
+        self.process.stdin.write(word.encode() + b"\n")
         self.process.stdin.flush()
 
     def end(self) -> None:
