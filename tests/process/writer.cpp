@@ -82,7 +82,9 @@ class Writer {
         worker_.count(event.status, "end", event.detail);
     }
 
-    /** Part 1 whole, part 0 in two ranges; now and then it is given up in between. */
+    /** Part 1 whole, part 0 in two ranges; now and then it is given up in between. Where the last
+     * piece published nothing the block's time was over in between (the process was stopped): what
+     * is left of it is given up, or this writer's next put of the key would go on with it. */
     void save_parts() {
         const uint64_t number = worker_.random(kKeys), version = worker_.parts().info().version,
                        stamp = worker_.stamp();
@@ -92,14 +94,17 @@ class Writer {
         };
         static constexpr Piece kPieces[] = {
             {1, 0, kPartBytes}, {0, kPartBytes / 2, kPartBytes / 2}, {0, 0, kPartBytes / 2}};
+        bool published = false;
         for (const Piece& piece : kPieces) {
             fill(memory_.data(), number, version, piece.part, stamp, piece.start, piece.size);
             weft_op op = worker_.parts().save(key_of(number), memory_.data(), piece.size);
             op.part = piece.part;
             op.start = piece.start;
-            if (worker_.run(op, "save part").status < 0) return give_up(number);
-            if (worker_.random(16) == 0) return give_up(number);
+            const weft_event event = worker_.run(op, "save part");
+            if (event.status < 0 || worker_.random(16) == 0) return give_up(number);
+            published = event.detail == 1;
         }
+        if (!published) return give_up(number);
         worker_.counts().saves++;
     }
 
