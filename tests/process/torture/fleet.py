@@ -30,6 +30,19 @@ class Failed(Exception):
     """The run did not see what it has to see."""
 
 
+class Patience:
+    """Time as it passes for the run: what the driver slept through, since others had the machine,
+    was lost to its processes too, and is counted as one step."""
+
+    def __init__(self):
+        self.total, self.last = 0.0, time.monotonic()
+
+    def seconds(self) -> float:
+        now = time.monotonic()
+        self.total, self.last = self.total + min(now - self.last, 0.25), now
+        return self.total
+
+
 class Worker:
     """One of the eight, over its lives."""
 
@@ -50,6 +63,7 @@ class Fleet:
         self.socket = f"unix:{folder}/s"
         self.node: subprocess.Popen | None = None
         self.node_stopped = False
+        self.patience = Patience()
         self.hungry = 0
         self.starved: subprocess.Popen | None = None  # the node that was left without descriptors
         self.node_group, self.reader_group = Group.make("node"), Group.make("reader")
@@ -82,6 +96,15 @@ class Fleet:
             **more,
         )
 
+    def end_of(self, name: str, process: subprocess.Popen) -> int:
+        """The status with which it ends, in time."""
+        until = self.patience.seconds() + 2 * HANG_S
+        while (status := process.poll()) is None:
+            if self.patience.seconds() > until:
+                raise Failed(f"{name} does not end\n{story(process.pid)}")
+            time.sleep(0.01)
+        return status
+
     # The node.
 
     def touch_node(self, starved: int = 0) -> None:
@@ -104,10 +127,7 @@ class Fleet:
         self.node.send_signal(number)
         if number != signal.SIGKILL:
             self.node.send_signal(signal.SIGCONT)
-        try:
-            status = self.node.wait(HANG_S)
-        except subprocess.TimeoutExpired:
-            raise Failed(f"the node hangs\n{story(self.node.pid)}") from None
+        status = self.end_of("the node", self.node)
         if status == 1 and self.node is self.starved:
             self.counts["nodes that could not start"] += 1
         elif status not in (0, -number, -signal.SIGKILL):
@@ -116,15 +136,15 @@ class Fleet:
 
     def ask(self, *words: str, patience: float = HANG_S) -> dict:
         """What `weft WORDS` says, asked again while there is no node."""
-        until = time.monotonic() + patience
+        until = self.patience.seconds() + patience
         command = [self.build / "weft", *words, "--connect", self.socket, "--json"]
         while True:
             done = subprocess.run(
-                [str(word) for word in command], capture_output=True, text=True, timeout=HANG_S
+                [str(word) for word in command], capture_output=True, text=True, timeout=10 * HANG_S
             )
             if done.returncode == 0:
                 return json.loads(done.stdout)
-            if time.monotonic() > until:
+            if self.patience.seconds() > until:
                 raise Failed(f"weft {' '.join(words)}: {done.stderr or done.stdout}")
             self.look_after_node()
             time.sleep(0.1)
@@ -151,7 +171,7 @@ class Fleet:
         words = [worker.role, self.socket, self.board.path, worker.slot, seed]
         group = self.reader_group if worker.slot == 0 else None
         worker.process = self.spawn([*self.programs[worker.language], *words], group)
-        worker.stopped, worker.beat_at = False, time.monotonic()
+        worker.stopped, worker.beat_at = False, self.patience.seconds()
         worker.starts = self.board.of(worker.slot, "starts")
 
     def is_open(self, worker: Worker) -> bool:
@@ -168,10 +188,10 @@ class Fleet:
         """Stops it and waits until it stands; False: it has just ended."""
         worker.process.send_signal(signal.SIGSTOP)
         worker.stopped = True
-        until = time.monotonic() + HANG_S
+        until = self.patience.seconds() + HANG_S
         try:
             while not is_stopped(worker.process.pid):
-                if time.monotonic() > until:
+                if self.patience.seconds() > until:
                     raise Failed(f"{worker} does not stop\n{story(worker.process.pid)}")
                 time.sleep(0.001)
         except FileNotFoundError:
@@ -181,12 +201,12 @@ class Fleet:
     def go_on(self, worker: Worker) -> None:
         if worker.stopped:
             worker.process.send_signal(signal.SIGCONT)
-        worker.stopped, worker.beat_at = False, time.monotonic()
+        worker.stopped, worker.beat_at = False, self.patience.seconds()
 
     def check(self) -> None:
         """Everybody is alive and moves."""
         self.look_after_node()
-        now = time.monotonic()
+        now = self.patience.seconds()
         for worker in self.workers:
             status = worker.process.poll()
             if status is not None:
@@ -215,11 +235,7 @@ class Fleet:
         if self.storm is not None:
             ending.append(("a storm", self.storm))
         for name, process in ending:
-            try:
-                status = process.wait(2 * HANG_S)
-            except subprocess.TimeoutExpired:
-                raise Failed(f"{name} does not end\n{story(process.pid)}") from None
-            if status != 0:
+            if status := self.end_of(name, process):
                 raise Failed(f"{name} ended with {status}")
         self.storm = None
         self.board.put(STOP, 0)

@@ -46,11 +46,11 @@ def held(fleet: Fleet, stats: dict) -> dict:
     return {name: count for name, count in found.items() if count}
 
 
-def wait_until(what: str, look) -> None:
+def wait_until(fleet: Fleet, what: str, look) -> None:
     """look() gives what is still wrong, or nothing."""
-    until = time.monotonic() + SETTLE_S
+    until = fleet.patience.seconds() + SETTLE_S
     while wrong := look():
-        if time.monotonic() > until:
+        if fleet.patience.seconds() > until:
             raise Failed(f"after {SETTLE_S} s without clients, {what}: {wrong}")
         time.sleep(0.1)
 
@@ -58,7 +58,7 @@ def wait_until(what: str, look) -> None:
 def check(fleet: Fleet, start: Level) -> Level:
     """Nothing is held for those who are gone; with the namespaces dropped, the node is as it was at
     its start."""
-    wait_until("the node holds", lambda: held(fleet, fleet.ask("stats")))
+    wait_until(fleet, "the node holds", lambda: held(fleet, fleet.ask("stats")))
     for name in [space["name"] for space in fleet.ask("stats")["namespaces"]]:
         if name in SPACES:
             fleet.ask("drop", name, "--yes")
@@ -85,5 +85,5 @@ def check(fleet: Fleet, start: Level) -> Level:
             )
         return "; ".join(above)
 
-    wait_until("it has", above)
+    wait_until(fleet, "it has", above)
     return now

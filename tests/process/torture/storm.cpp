@@ -3,12 +3,14 @@
 // has opened, by _exit with a view and a reservation open, or by kill -9 at a random instant of
 // this.
 //
-// Invariants: a client that is not done after a minute is a hang; it dies of SIGALRM, and the storm
-// says so and ends with status 3, as for a wrong byte. Nothing of Weft is used before the fork.
+// Invariants: a client that is not done after a minute is a hang; the storm tells its stacks, ends
+// it by SIGALRM, and ends with status 3 itself, as for a wrong byte. Nothing of Weft is used before
+// the fork.
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -75,7 +77,6 @@ int use(const Storm& storm, std::mt19937_64& random, bool cleanly) {
 }
 
 int client(const Storm& storm, uint64_t seed) {
-    alarm(kHangSeconds);
     std::mt19937_64 random(seed);
     try {
         return use(storm, random, random() % 2 == 0);
@@ -111,33 +112,53 @@ void tell_stacks(pid_t pid) {
     if (std::system(command.c_str()) != 0) std::fprintf(stderr, "storm: no stacks: no gdb\n");
 }
 
-/** Of a client that lives: when it is to die, and when to look what keeps it. */
-struct Due {
-    Clock::time_point dies, looked_at;
+/** Time as it passes for the storm: what it slept through, since others had the machine, was lost
+ * to its clients too, and is counted as one step. */
+class Patience {
+  public:
+    double seconds() {
+        const auto now = Clock::now();
+        total_ += std::min(std::chrono::duration<double>(now - last_).count(), 0.05);
+        last_ = now;
+        return total_;
+    }
+
+  private:
+    Clock::time_point last_ = Clock::now();
+    double total_ = 0;
 };
 
-void reap(const Storm& storm, std::map<pid_t, Due>& alive) {
+/** Of a client that lives. */
+struct Due {
+    Clock::time_point dies;
+    double since;
+    bool told = false;
+};
+
+void reap(const Storm& storm, std::map<pid_t, Due>& alive, double now) {
     int status = 0;
     for (pid_t gone = 0; (gone = waitpid(-1, &status, WNOHANG)) > 0; alive.erase(gone))
         count(storm, status);
     for (auto& [pid, due] : alive) {
         if (Clock::now() >= due.dies) kill(pid, SIGKILL);
-        if (Clock::now() < due.looked_at) continue;
-        due.looked_at = Clock::time_point::max();
+        if (now - due.since < kHangSeconds || due.told) continue;
+        due.told = true;
         tell_stacks(pid);
+        kill(pid, SIGALRM);
     }
 }
 
 int blow(const Storm& storm, uint64_t seed, double rate, double seconds) {
     std::mt19937_64 random(seed);
     std::map<pid_t, Due> alive;
+    Patience patience;
     const auto begin = Clock::now();
     const auto every = std::chrono::duration<double>(1 / rate);
     const auto never = Clock::time_point::max();
     uint64_t started = 0;
     while (std::chrono::duration<double>(Clock::now() - begin).count() < seconds &&
            storm.board.stop.load() == 0) {
-        reap(storm, alive);
+        reap(storm, alive, patience.seconds());
         std::this_thread::sleep_until(begin + every * static_cast<double>(started));
         if (alive.size() >= kAliveMost) continue;
         const uint64_t dice = random();
@@ -148,11 +169,11 @@ int blow(const Storm& storm, uint64_t seed, double rate, double seconds) {
         const bool dies = dice % 4 == 0;
         const auto now = Clock::now();
         alive[pid] = {dies ? now + std::chrono::microseconds(random() % 20000) : never,
-                      now + std::chrono::seconds(kHangSeconds - 15)};
+                      patience.seconds()};
         storm.slot.beat++;
     }
     while (!alive.empty()) {
-        reap(storm, alive);
+        reap(storm, alive, patience.seconds());
         std::this_thread::sleep_for(std::chrono::milliseconds(2));
     }
     const double took = std::chrono::duration<double>(Clock::now() - begin).count();
