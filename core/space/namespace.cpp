@@ -171,6 +171,7 @@ bool Namespace::publish(uint32_t slot, const Publication& block, uint32_t old, u
     info.touched = tenths(now);
     Order& order = *slots_.classes().at(slots_.segment_of(slot).slot_bytes).order;
     block.returns ? order.insert(slot) : order.insert_first(slot);
+    ghosts_.set_clock(now);  // it may leave before the first sweep
     ghosts_.forget(hash);
     if (header.expiry.load_relaxed() != 0) expiring_++;
     stats_.saved++;
