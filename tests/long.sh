@@ -35,6 +35,7 @@ run lint tests/tidy/lint.sh
 run aarch64 tests/tidy/aarch64.sh
 run service tests/packaging/service.sh
 run planted python3 tests/planted/run.py
+run sim-writers build/release/tests/sim/weft_sim --writers-deep
 run seeds-planted tests/sim/run --planted
 run fuzz env WEFT_FUZZ=200000 tests/gateway/run.sh
 run flip-all tests/conformance/run.sh --flip all

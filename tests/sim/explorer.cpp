@@ -59,6 +59,7 @@ void Explorer::execute(const Make& make) {
     run_ = make(*this);
     at_ = 0;
     steps_ = 0;
+    switches_ = 0;
     result_.executions++;
     for (uint32_t i = 0; i < run_->actors.size(); i++) {
         Fiber& fiber = fibers_[i];
@@ -113,7 +114,9 @@ uint32_t Explorer::next_actor() {
         return kNobody;
     }
     // Behind the decisions that are given: is this where some other execution was?
-    if (at_ >= decisions_.size() && !tracing_ && !visited_.insert(machine_.state()).second) {
+    bool bounded = run_->switches != UINT32_MAX;
+    uint64_t state = machine_.state() + (bounded ? switches_ + 64 * machine_.actor() : 0);
+    if (at_ >= decisions_.size() && !tracing_ && !visited_.insert(state).second) {
         machine_.stop();
         return kNobody;
     }
@@ -125,7 +128,10 @@ uint32_t Explorer::next_actor() {
         if (!fibers_[actor].done) able[count++] = actor;
     }
     if (count == 0) return kNobody;
+    bool goes_on = able[0] == machine_.actor();
+    if (goes_on && switches_ >= run_->switches) count = 1;
     uint32_t next = able[count > 1 ? choose(count) : 0];
+    if (goes_on && next != able[0]) switches_++;
     return machine_.running() ? next : kNobody;
 }
 

@@ -30,6 +30,9 @@ class Run {
   public:
     virtual ~Run() = default;
     std::vector<std::function<void()>> actors;
+    /** How often an actor may be left that could go on; beyond that it goes on. A bound for what
+     * has too many orders. */
+    uint32_t switches = UINT32_MAX;
     /** A word's name in a trace. */
     virtual std::string name(const uint64_t* word) const = 0;
 };
@@ -84,6 +87,7 @@ class Explorer : public fabric::sim::Decider {
     std::vector<Decision> decisions_;
     size_t at_ = 0;
     uint32_t steps_ = 0;
+    uint32_t switches_ = 0;
     std::unique_ptr<Run> run_;
     std::array<Fiber, kActorsMax> fibers_;
     ucontext_t main_;

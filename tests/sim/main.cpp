@@ -1,5 +1,7 @@
 // Explores every scenario, or those whose name contains the argument:
 //   weft_sim [NAME]            passes when none shows what must not be; says how much was explored
+//   weft_sim --writers [NAME]  the same for attempts: a writer beside the readers and the node
+//   weft_sim --writers-deep    the same, deeper: minutes
 //   weft_sim --planted [NAME]  passes when one does: built with a fence or a re-check of protocols
 //   2 dropped (planted.py)
 #include <chrono>
@@ -10,14 +12,15 @@
 
 int main(int count, char** arguments) {
     bool planted = count > 1 && std::strcmp(arguments[1], "--planted") == 0;
-    const char* wanted = count > (planted ? 2 : 1) ? arguments[count - 1] : "";
+    bool deep = count > 1 && std::strcmp(arguments[1], "--writers-deep") == 0;
+    bool writers = deep || (count > 1 && std::strcmp(arguments[1], "--writers") == 0);
+    const char* wanted = count > (planted || writers ? 2 : 1) ? arguments[count - 1] : "";
     weft::sim::Machine machine(weft::sim::kMachineWords);
     weft::sim::Explorer explorer(machine);
     uint32_t passed = 0;
     uint32_t failed = 0;
-    std::vector<weft::sim::Scenario> scenarios = weft::sim::scenarios();
-    for (weft::sim::Scenario& scenario : weft::sim::writers_scenarios())
-        scenarios.push_back(std::move(scenario));
+    std::vector<weft::sim::Scenario> scenarios =
+        writers ? weft::sim::writers_scenarios(deep) : weft::sim::scenarios();
     for (const weft::sim::Scenario& scenario : scenarios) {
         if (std::strstr(scenario.name, wanted) == nullptr) continue;
         auto begun = std::chrono::steady_clock::now();

@@ -91,6 +91,7 @@ struct Scenario {
     std::function<std::unique_ptr<Run>(Explorer&)> make;
 };
 std::vector<Scenario> scenarios();
-std::vector<Scenario> writers_scenarios();
+/** deep: with one switch more where all orders are too many; minutes. */
+std::vector<Scenario> writers_scenarios(bool deep);
 
 }  // namespace weft::sim

@@ -92,9 +92,11 @@ Scenario scenario(const char* name, uint32_t readers, Body setup) {
             }};
 }
 
-/** A viewed block is evicted, and a writer fills its slot with another one. */
-Scenario filled(const char* name, uint32_t readers, bool may_die) {
-    return scenario(name, readers, [readers, may_die](Writers& world) {
+/** A viewed block is evicted, and a writer fills its slot with another one. switches: with two
+ * readers all orders are too many. */
+Scenario filled(const char* name, uint32_t readers, bool may_die, uint32_t switches) {
+    return scenario(name, readers, [readers, may_die, switches](Writers& world) {
+        world.switches = switches;
         uint32_t slot = world.put(kA);
         for (uint32_t reader = 0; reader < readers; reader++) {
             world.actors.push_back([&world, reader] {
@@ -112,8 +114,9 @@ Scenario filled(const char* name, uint32_t readers, bool may_die) {
 }
 
 /** The writer is late: its key is free, its slot is not, until it says so or is dead. */
-Scenario late(const char* name, uint32_t readers) {
-    return scenario(name, readers, [readers](Writers& world) {
+Scenario late(const char* name, uint32_t readers, uint32_t switches) {
+    return scenario(name, readers, [readers, switches](Writers& world) {
+        world.switches = switches;
         world.grant(kA);
         for (uint32_t reader = 0; reader < readers; reader++) {
             world.actors.push_back(
@@ -133,13 +136,17 @@ Scenario late(const char* name, uint32_t readers) {
 
 }  // namespace
 
-std::vector<Scenario> writers_scenarios() {
-    return {
-        filled("a writer fills the slot of a block that is viewed", 1, false),
-        filled("a writer that may die fills the slot of a block that two view", 2, true),
-        late("a writer is late or dies while a reader looks", 1),
-        late("a writer is late or dies while two readers look", 2),
+std::vector<Scenario> writers_scenarios(bool deep) {
+    std::vector<Scenario> all = {
+        filled("a writer fills the slot of a block that is viewed", 1, false, UINT32_MAX),
+        filled("a writer that may die fills the slot of a block that is viewed", 1, true,
+               UINT32_MAX),
+        filled("a writer that may die fills the slot of a block that two view", 2, true,
+               deep ? 2 : 1),
+        late("a writer is late or dies while a reader looks", 1, UINT32_MAX),
     };
+    if (deep) all.push_back(late("a writer is late or dies while two readers look", 2, 1));
+    return all;
 }
 
 }  // namespace weft::sim

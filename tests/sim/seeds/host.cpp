@@ -31,7 +31,8 @@ Host::Host(uint64_t seed, Histories& memory) : scheduler(seed, memory), memory(m
     set.keys = static_cast<uint32_t>(random.between(2, 16));
     if (scarce < 2) set.quota = (block * random.between(3, 10) + 4095) & ~uint64_t{4095};
     if (scarce == 2) {
-        set.memory = 5 << 20;
+        set.memory = random.one_in(2) ? 3 << 20 : 5 << 20;
+        set.operations += 40;
         set.part_bytes = 128 << 10;
         set.keys = static_cast<uint32_t>(random.between(16, 40));
     }
@@ -48,7 +49,8 @@ Host::Host(uint64_t seed, Histories& memory) : scheduler(seed, memory), memory(m
     set.pauses = often(5);
     set.cuts = often(4);
     set.node_ends = often(2);
-    set.late_one_in = random.one_in(2) ? 30 : 300;
+    static constexpr uint32_t kLate[] = {8, 30, 300};
+    set.late_one_in = kLate[random.below(3)];
     set.map_fails_one_in = random.one_in(3) ? 20 : 0;
     set.memory_fails_one_in = random.one_in(3) ? 20 : 0;
     set.disk_fails_one_in = random.one_in(4) ? 3 : 0;

@@ -45,7 +45,7 @@ void Thread::work() {
     queue_ = *store_.open_queue(8, random_.one_in(2) ? 0 : 1 << 20, 0);
     for (uint32_t i = 0; i < host().set.operations && !places_.empty(); i++) {
         if (random_.one_in(3)) machine().sleep(random_.scale(kMicrosecond, 20 * kMs));
-        size_t place = places_.size() > 1 && random_.one_in(4) ? 1 : 0;
+        size_t place = places_.size() > 1 && random_.one_in(3) ? 1 : 0;
         act(places_[place]);
     }
     finish();
@@ -265,7 +265,7 @@ void Thread::load(Place& place, const Get& get) {
     op.offset = static_cast<uint64_t>(buffer - memory_);
     op.part = static_cast<uint16_t>(random_.below(place.parts));
     if (random_.one_in(2)) op.flags |= WEFT_VERIFY;
-    if (random_.one_in(8)) op.flags |= WEFT_WAIT_WRITER;
+    if (random_.one_in(4)) op.flags |= WEFT_WAIT_WRITER;
     weft_event event = go(op, buffer);
     read(place, get);
     if (event.status == -WEFT_EMISS) return missed(get, event.detail);
@@ -293,7 +293,9 @@ void Thread::read_in_place(Place& place, const Get& get, const std::byte* addres
             if (puts.back() == 0) machine().fail("P1: a view shows " + torn);
         }
         model_.hit(get, puts);
-        machine().sleep(random_.scale(kMicrosecond, 800 * kMs));
+        // Now and then for longer than a node lives.
+        uint64_t most = (random_.one_in(12) ? 4000 : 800) * kMs;
+        machine().sleep(random_.scale(random_.one_in(12) ? 100 * kMs : kMicrosecond, most));
     }
     HostServer* server = network().server;
     Namespace* space =
@@ -310,6 +312,7 @@ void Thread::view(Place& place, uint64_t key) {
     Get get = model_.begin_get(name_of(place, key));
     weft_op op = op_of(WEFT_OP_VIEW, place, key);
     if (random_.one_in(3)) op.flags |= WEFT_VERIFY;
+    if (random_.one_in(3)) op.flags |= WEFT_WAIT_WRITER;
     weft_event event = go(op);
     read(place, get);
     if (event.status == -WEFT_EMISS) return missed(get, event.detail);
