@@ -8,7 +8,8 @@ namespace weft {
 namespace {
 
 constexpr const char* kKnown =
-    "memory, prefault, listen, state, tokens, metrics, connect, token, cluster, pins, timeout_ms, "
+    "memory, prefault, listen, state, tokens, metrics, connect, token, token_file, cluster, pins, "
+    "timeout_ms, "
     "log_fd, log_level";
 constexpr uint64_t kSmallestMemory = uint64_t{4} << 20;
 
@@ -42,7 +43,10 @@ Status take_paths(Options& options, OpenOptions& out) {
     out.store.node.state = options.take("state").value_or("");
     out.store.node.tokens = options.take("tokens").value_or("");
     out.store.node.metrics = options.take("metrics").value_or("");
-    out.store.token = options.take("token").value_or("");
+    out.store.token.text = options.take("token").value_or("");
+    out.store.token.file = options.take("token_file").value_or("");
+    if (options.has("token") && options.has("token_file"))
+        return Failure{WEFT_EINVAL, "token= and token_file= do not go together"};
     if (std::optional<std::string> cluster = options.take("cluster")) {
         return Failure{WEFT_ENOTSUP, "cluster=" + *cluster + ": this build shares one host"};
     }

@@ -195,7 +195,8 @@ WEFT_API const char *weft_version(void);
 WEFT_API const char *weft_code_name(int32_t code);
 
 /** Opens a node, or a connection to one: memory=,prefault=,listen=,state=,tokens=,connect=,token=,
- *  cluster=,pins=,timeout_ms=,log_fd=,log_level=,metrics= (HOST:PORT or unix:PATH, to be scraped) */
+ *  token_file= (its first line, read at each login),cluster=,pins=,timeout_ms=,log_fd=,log_level=,
+ *  metrics= (HOST:PORT or unix:PATH, to be scraped) */
 WEFT_API int32_t weft_open(const char *options, weft_store **out, weft_error *error);
 WEFT_API int32_t weft_close(weft_store *store);
 /** Asks in words, answers in JSON: "about" (this store, not its node: versions, kinds, options, devices, limits), "stats",

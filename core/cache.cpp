@@ -15,6 +15,26 @@ namespace {
 
 constexpr uint64_t kBlockMost = uint64_t{kPartsMax} << 32;  // parts are below 4 GiB
 
+/** The rights of which one is needed. Whoever may write can also read: the memory is one. */
+uint32_t right_for(const Request& request) {
+    switch (request.verb) {
+        case Verb::stock:
+        case Verb::publish:
+        case Verb::reserve:
+        case Verb::commit:
+        case Verb::remove:
+            return kWrite;
+        case Verb::touch:
+            return request.ttl_s != 0 ? kWrite : kRead | kWrite;
+        case Verb::wait:
+            return (request.flags & WEFT_CLAIM) != 0 ? kWrite : kRead | kWrite;
+        case Verb::advance:
+            return kAdvance;
+        default:
+            return kRead | kWrite;
+    }
+}
+
 }  // namespace
 
 Cache::Cache(const CacheOptions& options, fabric::Memory& memory, StateKeeper* keeper)
@@ -29,19 +49,26 @@ Cache::~Cache() = default;
 Status Cache::restore(const std::string& text) {
     if (text.empty()) return Nothing{};
     json state = json::parse(text, nullptr, false);
-    if (!state.is_object() || state.value("format", 0) != 1 || !state["namespaces"].is_object()) {
-        return Failure{WEFT_ECORRUPT, "state: the file is not one of Weft's, or of a newer Weft"};
+    try {
+        if (state.at("format") != 1) throw std::out_of_range("format");
+        for (const auto& [name, kept] : state.at("namespaces").items()) {
+            Status named = check_name(name);
+            Result<NamespaceConfig> config = config_from_json(kept.at("config"));
+            if (!named || !config) {
+                return Failure{WEFT_ECORRUPT,
+                               "state: namespace " + name + ": " +
+                                   (named ? config.failure() : named.failure()).message};
+            }
+            Result<Space*> space = create(name, *config, kept.at("floor").get<uint64_t>());
+            if (!space) return space.failure();
+        }
+        if (state.contains("dropped_floors"))
+            dropped_floors_ = state["dropped_floors"].get<std::map<std::string, uint64_t>>();
+    } catch (const std::exception& wrong) {
+        return Failure{WEFT_ECORRUPT, std::string("state: the file is not one of Weft's, or of a "
+                                                  "newer Weft: ") +
+                                          wrong.what()};
     }
-    for (const auto& [name, kept] : state["namespaces"].items()) {
-        Result<NamespaceConfig> config = config_from_json(kept["config"]);
-        if (!config)
-            return Failure{WEFT_ECORRUPT,
-                           "state: namespace " + name + ": " + config.failure().message};
-        Result<Space*> space = create(name, *config, kept.value("floor", uint64_t{0}));
-        if (!space) return space.failure();
-    }
-    if (state.contains("dropped_floors"))
-        dropped_floors_ = state["dropped_floors"].get<std::map<std::string, uint64_t>>();
     return Nothing{};
 }
 
@@ -69,15 +96,17 @@ Result<uint32_t> Cache::begin_session(Process& process, Grants grants, int pid,
 }
 
 void Cache::set_grants(uint32_t session, Grants grants) {
-    sessions_.at(session).grants = std::move(grants);
+    auto found = sessions_.find(session);
+    if (found != sessions_.end()) found->second.grants = std::move(grants);
 }
 
 void Cache::end_session(uint32_t id, uint64_t now) {
     auto found = sessions_.find(id);
     if (found == sessions_.end()) return;
     while (!found->second.openings.empty()) {
-        Status closed = close_opening(id, found->second.openings.begin()->first, now);
-        if (!closed) break;
+        // The opening is gone also where the disk could not be told: its page must not be looked
+        // at.
+        Status told = close_opening(id, found->second.openings.begin()->first, now);
     }
     for (auto& [name, space] : spaces_) {
         space->writing->end_session(id, now);
@@ -152,14 +181,15 @@ Result<Cache::Space*> Cache::find_or_create(const std::string& name,
 Result<Opened> Cache::open_namespace(uint32_t session, const std::string& name,
                                      const std::string& options, ReaderPage* page,
                                      uint64_t floor_known, uint64_t now) {
-    Session& of = sessions_.at(session);
+    auto session_found = sessions_.find(session);
+    if (session_found == sessions_.end()) return Failure{WEFT_ECLOSED, "the session has ended"};
+    Session& of = session_found->second;
     Status named = check_name(name);
     if (!named) return named.failure();
     Result<NamespaceRequest> request = parse_namespace_options(options.c_str());
     if (!request) return request.failure();
     uint32_t allowed = rights_on(of.grants, name);
-    if ((allowed & (kRead | kWrite)) == 0)
-        return Failure{WEFT_EDENIED, "the token does not allow namespace " + name};
+    if (allowed == 0) return Failure{WEFT_EDENIED, "the token does not allow namespace " + name};
     if (of.openings.size() >= kOpeningsMax) {
         return Failure{WEFT_EQUOTA,
                        std::to_string(of.openings.size()) + " openings of a process are the limit"};
@@ -168,8 +198,9 @@ Result<Opened> Cache::open_namespace(uint32_t session, const std::string& name,
     if (!found) return found.failure();
     Space& space = **found;
     space.dropped = false;
-    if (options_.ephemeral && floor_known > space.space->floor())
-        space.space->raise_floor(floor_known);
+    // Who may only read must not be able to fence; who may write could empty the namespace anyway.
+    bool believed = options_.ephemeral && (allowed & (kWrite | kAdvance)) != 0;
+    if (believed && floor_known > space.space->floor()) space.space->raise_floor(floor_known);
     uint64_t floor = space.space->floor();
     if (request->version_given && request->version < floor) {
         return Failure{WEFT_EFENCED, "namespace " + name + " has advanced to version " +
@@ -187,7 +218,7 @@ Result<Opened> Cache::open_namespace(uint32_t session, const std::string& name,
     space.writing->add_opening(kept);
     // Relaxed: where the ring begins is a count, ordered by nothing.
     space.space->attach({kept.id, page, page->touch_count.load_relaxed()});
-    return Opened{kept.id, space.space.get(), kept.version, (allowed & kWrite) != 0};
+    return Opened{kept.id, space.space.get(), kept.version, allowed};
 }
 
 Opening* Cache::opening_of(uint32_t session, uint64_t opening, Space*& space) {
@@ -207,6 +238,11 @@ Opening* Cache::opening_of(uint32_t session, uint64_t opening, Space*& space) {
 Namespace* Cache::namespace_of(uint32_t session, uint64_t opening) {
     Space* space = nullptr;
     return opening_of(session, opening, space) == nullptr ? nullptr : space->space.get();
+}
+
+uint32_t Cache::rights_in(uint32_t session, uint64_t opening) {
+    Space* space = nullptr;
+    return opening_of(session, opening, space) == nullptr ? 0 : rights(session, *space);
 }
 
 Status Cache::close_opening(uint32_t session, uint64_t id, uint64_t now) {
@@ -249,28 +285,28 @@ uint32_t Cache::rights(uint32_t session, const Space& space) const {
 bool Cache::may_run(uint32_t session, const Space& space, const Request& request,
                     Reply& reply) const {
     const NamespaceConfig& config = space.space->config();
+    uint64_t size_most = config.any_size() ? UINT32_MAX : kBlockMost;
     bool good = request.part < config.parts && request.start <= UINT32_MAX;
-    for (const RequestItem& item : request.items) good = good && item.size <= kBlockMost;
+    for (const RequestItem& item : request.items) good = good && item.size <= size_most;
     bool batch = request.verb == Verb::stock || request.verb == Verb::publish;
     bool claims = request.verb == Verb::wait && (request.flags & WEFT_CLAIM) != 0;
     good = good && (!(batch || claims) || !request.items.empty());
     good = good && (!batch || request.size <= kBlockMost);
-    // Blocks of several parts are made by reservations.
-    good = good && (request.verb != Verb::publish || config.parts == 1);
+    // Blocks of several parts are made by reservations; of one part, as many as a stock has.
+    good = good && (request.verb != Verb::publish ||
+                    (config.parts == 1 && request.items.size() <= Writing::kStockMax));
     if (!good) {
         reply.status = -WEFT_EINVAL;
         reply.message = "the request is malformed";
         return false;
     }
-    uint32_t may = rights(session, space);
     // That a process writes no more is always good to hear.
     if (request.verb == Verb::abort) return true;
-    bool writes = batch || request.verb == Verb::reserve || request.verb == Verb::remove ||
-                  (request.verb == Verb::touch && request.ttl_s != 0) ||
-                  (request.verb == Verb::wait && (request.flags & WEFT_CLAIM) != 0);
-    if (writes ? (may & kWrite) != 0 : may != 0) return true;
+    if ((rights(session, space) & right_for(request)) != 0) return true;
     reply.status = -WEFT_EDENIED;
-    reply.message = "the token does not allow this in namespace " + space.space->name();
+    reply.message = std::string("the token does not allow ") +
+                    (request.verb == Verb::advance ? "advance" : "this") + " in namespace " +
+                    space.space->name();
     return false;
 }
 
@@ -286,9 +322,16 @@ void Cache::run(uint32_t session, uint64_t id, Request&& request, Done done, uin
         reply.status = -WEFT_ECLOSED;
         return answer(nullptr, std::move(done), std::move(reply));
     }
-    if (!may_run(session, *space, request, reply))
+    if (!may_run(session, *space, request, reply)) {
+        // Also the COMMIT of one who may not write any more is its word that it does not.
+        if (request.verb == Verb::commit && (request.flags & WEFT_MORE) == 0) {
+            Reply ended;
+            request.items.clear();
+            space->writing->abort(*opening, request, ended, now);
+            collect(*space);
+        }
         return answer(nullptr, std::move(done), std::move(reply));
-    uint32_t may = rights(session, *space);
+    }
     bool fenced = opening->version < space->space->floor();
     switch (request.verb) {
         case Verb::stock:
@@ -310,7 +353,7 @@ void Cache::run(uint32_t session, uint64_t id, Request&& request, Done done, uin
             space->writing->abort(*opening, request, reply, now);
             break;
         case Verb::advance:
-            advance(*space, may, request, reply, now);
+            advance(*space, request, reply, now);
             break;
         default:
             if (fenced) {
@@ -485,13 +528,7 @@ void Cache::remove(Space& space, Opening& opening, const Request& request, Reply
     for (const RequestItem& item : request.items) space.writing->changed(item.key, now);
 }
 
-void Cache::advance(Space& space, uint32_t may, const Request& request, Reply& reply,
-                    uint64_t now) {
-    if ((may & kAdvance) == 0) {
-        reply.status = -WEFT_EDENIED;
-        reply.message = "the token does not allow advance in namespace " + space.space->name();
-        return;
-    }
+void Cache::advance(Space& space, const Request& request, Reply& reply, uint64_t now) {
     if (request.number > space.space->floor()) {
         // Readers first lose the old blocks, then the disk learns of it, then the caller: a node
         // that dies in between has fenced too much for nobody, since its index ends with its lease.
@@ -519,8 +556,10 @@ void Cache::release(uint32_t session, const Request& request, Reply& reply, uint
             continue;
         }
         for (auto& [name, space] : spaces_) {
-            if (space->writing->release_claim(item.key.lo, session, now)) reply.value++;
+            if (!space->writing->release_claim(item.key.lo, session, now)) continue;
+            reply.value++;
             collect(*space);
+            break;
         }
     }
 }

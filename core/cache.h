@@ -21,9 +21,9 @@ namespace weft {
 class Process {
   public:
     virtual ~Process() = default;
-    /** Hand the segment's descriptor over; answered by Cache::confirm_segment. True: it is mapped
-     * already. */
-    virtual bool push_segment(uint64_t opening, const Segment& segment) = 0;
+    /** Hand the segment's descriptor over, to be written too or not; answered by
+     * Cache::confirm_segment. True: it is mapped already. */
+    virtual bool push_segment(uint64_t opening, const Segment& segment, bool write) = 0;
     /** Unmap; answered by Cache::confirm_drop. True: it is gone already. */
     virtual bool drop_segment(uint64_t opening, uint32_t segment) = 0;
 };
@@ -50,7 +50,10 @@ struct Opened {
     uint64_t opening = 0;
     Namespace* space = nullptr;
     uint64_t version = 0;
-    bool may_write = false;
+    uint32_t rights = 0;  // right now
+    /** Its blocks' bytes are for those who may read or write, to be written for the latter. */
+    bool may_read() const { return (rights & (kRead | kWrite)) != 0; }
+    bool may_write() const { return (rights & kWrite) != 0; }
 };
 
 class Cache {
@@ -81,6 +84,9 @@ class Cache {
     void keep_only(uint32_t session, uint64_t opening, const std::set<uint64_t>& reservations,
                    const std::set<uint32_t>& stock, uint64_t now);
     Namespace* namespace_of(uint32_t session, uint64_t opening);
+    /** What the session's grants of now allow in an opening of its; 0: nothing, or there is none.
+     */
+    uint32_t rights_in(uint32_t session, uint64_t opening);
 
     void run(uint32_t session, uint64_t opening, Request&& request, Done done, uint64_t now);
     void confirm_segment(uint64_t opening, uint32_t segment, uint64_t now);
@@ -148,7 +154,7 @@ class Cache {
     void unpin(uint64_t id);
     void touch(Space& space, Opening& opening, const Request& request, Reply& reply, uint64_t now);
     void remove(Space& space, Opening& opening, const Request& request, Reply& reply, uint64_t now);
-    void advance(Space& space, uint32_t rights, const Request& request, Reply& reply, uint64_t now);
+    void advance(Space& space, const Request& request, Reply& reply, uint64_t now);
     void release(uint32_t session, const Request& request, Reply& reply, uint64_t now);
     uint32_t rights(uint32_t session, const Space& space) const;
     bool reclaim(Space& of, uint64_t bytes, uint64_t now);

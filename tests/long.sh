@@ -2,7 +2,8 @@
 # What takes hours, for nights and before a release:
 #   tests/long.sh [HOURS]     4 where none is said
 # First all of tests/run.sh, then clang-tidy, whether all of it parses for aarch64, and the service under a real systemd. Then
-# each rule of the protocols is dropped once, which its tests must notice; the gateway's readers are fuzzed; every expectation
+# each rule of the protocols is dropped once, which its tests must notice; the gateway's readers and every reader of
+# the node are fuzzed, hostile clients do what they can for minutes; every expectation
 # of the conformance list is turned into its contrary, which each language must notice; the whole benchmark runs; and until the
 # time is over real processes are killed and stopped under load, in the release, the asan and the tsan build by turns. The first
 # that fails ends the run with status 1 and its log.
@@ -37,7 +38,9 @@ run service tests/packaging/service.sh
 run planted python3 tests/planted/run.py
 run sim-writers build/release/tests/sim/weft_sim --writers-deep
 run seeds-planted tests/sim/run --planted
-run fuzz env WEFT_FUZZ=200000 tests/gateway/run.sh
+run gateway-fuzz env WEFT_FUZZ=200000 tests/gateway/run.sh
+run fuzz env WEFT_BUILD="$PWD/build/asan" tests/fuzz/run.sh --seconds 600
+run hostile tests/hostile/run.sh --seconds 120
 run flip-all tests/conformance/run.sh --flip all
 run bench tests/bench/run.sh
 round=0

@@ -149,7 +149,7 @@ step venv 600 "${call[@]}" make_venv
 export PATH=$PWD/build/venv/bin:$PATH
 suite tidy 300 tests/tidy/run.sh
 
-wanted "!(tidy|*-asan|*-tsan)" && step build-release 3600 "${call[@]}" build release
+wanted "!(tidy|fuzz|*-asan|*-tsan)" && step build-release 3600 "${call[@]}" build release
 export WEFT_BUILD=$PWD/build/release
 suite unit 300 "$WEFT_BUILD/tests/unit/weft_unit"
 suite planted 60 python3 tests/planted/run.py --check
@@ -165,6 +165,7 @@ suite process 900 tests/process/run.sh
 suite torture 600 tests/process/torture/run.sh
 suite reconnect 300 tests/reconnect/run.sh
 suite faults 400 "$WEFT_BUILD/tests/faults/weft_faults"
+suite hostile 300 tests/hostile/run.sh
 suite examples 600 "${call[@]}" in_ctest examples
 suite go 900 tests/go/run.sh
 suite rust 1200 tests/rust/run.sh
@@ -184,11 +185,12 @@ if [ $quick = no ]; then
     export UBSAN_OPTIONS=print_stacktrace=1
     export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:suppressions=$PWD/tests/tsan.supp
     programs=(weft_command weft_unit conformance_c conformance_cpp process_worker)
-    wanted "*-asan" && step build-asan 3600 "${call[@]}" build asan "${programs[@]}" examples/all
+    wanted "@(*-asan|fuzz)" && step build-asan 3600 "${call[@]}" build asan "${programs[@]}" fuzzers examples/all
     export WEFT_BUILD=$PWD/build/asan
     suite unit-asan 600 "$WEFT_BUILD/tests/unit/weft_unit"
     suite conformance-asan 1800 tests/conformance/run.sh
     suite process-asan 1200 tests/process/run.sh
+    suite fuzz 600 tests/fuzz/run.sh
     suite examples-asan 900 "${call[@]}" in_ctest examples
 
     wanted "*-tsan" && step build-tsan 3600 "${call[@]}" build tsan "${programs[@]}"

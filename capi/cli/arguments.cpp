@@ -97,6 +97,8 @@ void Verbs::add_serve() {
   weft serve --config /etc/weft/weft.conf             one key=value a line, # begins a comment;
                                                       what is said here wins over the file
   kill -HUP PID                                       reads the tokens again
+To replace a token: the new one into its client's file (token_file=) and into the node's, in the
+place of the old one, then HUP. The client is asked for it, and no op is refused meanwhile.
 SIGTERM and SIGINT end it cleanly, with status 0. With --json, stdout has one object a line:
 {"ready", "listen", "metrics", "pid"} when it serves, {"error", "code", "status"} where it cannot.
 PATH.lock beside the socket stays: it tells the next node whether this one ended cleanly.)");

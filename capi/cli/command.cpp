@@ -4,8 +4,6 @@
  */
 #include "command.h"
 
-#include <fstream>
-
 #include "config.h"
 #include "json.h"
 
@@ -13,13 +11,7 @@ namespace weft::cli {
 
 Store Settings::open() const {
     std::string options = option("connect", connect);
-    if (!token_file.empty()) {
-        std::ifstream file(token_file);
-        std::string token;
-        if (!std::getline(file, token) || token.empty())
-            throw Failure(kUsage, "--token-file " + token_file + ": no token in its first line");
-        options += "," + option("token", token);
-    }
+    if (!token_file.empty()) options += "," + option("token_file", token_file);
     return Store(options);
 }
 

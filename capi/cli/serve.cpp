@@ -6,6 +6,7 @@
  */
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -92,6 +93,14 @@ std::string metrics_of(const Store& store) {
     return "http://" + address + "/metrics";
 }
 
+/** Each client takes several descriptors; a shell's soft limit is for other programs. */
+void raise_descriptor_limit() {
+    rlimit files{};
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+}
+
 void reload(const Store& store) {
     timespec now{};
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -116,6 +125,7 @@ int run(const Serve& serve, const Settings& settings) {
     sigprocmask(SIG_BLOCK, &signals, nullptr);
     // No other process of this user may trace the node or open its descriptors.
     prctl(PR_SET_DUMPABLE, 0);
+    raise_descriptor_limit();
 
     const Options options = options_of(serve);
     const std::string listen = option_value(options, "listen");

@@ -158,7 +158,9 @@ Status Options::finish(const std::string& known) const {
 }
 
 std::string quote_option(const std::string& value) {
-    if (value.find_first_of(",\n\"") == std::string::npos && trim(value) == value) return value;
+    // Option text ends at a zero byte.
+    static constexpr std::string_view kQuoted(",\n\"\0", 4);
+    if (value.find_first_of(kQuoted) == std::string::npos && trim(value) == value) return value;
     return nlohmann::json(value).dump();
 }
 

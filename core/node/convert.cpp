@@ -53,7 +53,8 @@ void to_rpc(const Request& request, rpc::Request::Builder out) {
 }
 
 bool from_rpc(rpc::Request::Reader in, Request& out) {
-    if (in.getVerb() > static_cast<uint16_t>(Verb::release) || in.getItems().size() > kItemsMax)
+    auto items = in.getItems();  // once: each look counts against the reader's limit
+    if (in.getVerb() > static_cast<uint16_t>(Verb::release) || items.size() > kItemsMax)
         return false;
     out.verb = static_cast<Verb>(in.getVerb());
     out.part = in.getPart();
@@ -67,12 +68,11 @@ bool from_rpc(rpc::Request::Reader in, Request& out) {
     out.view = in.getView();
     out.has_parent = in.getHasParent();
     out.parent = {in.getParent().getHi(), in.getParent().getLo()};
-    out.items.reserve(in.getItems().size());
-    for (auto item : in.getItems()) {
-        out.items.push_back({{item.getKey().getHi(), item.getKey().getLo()},
-                             item.getSize(),
-                             item.getSlot(),
-                             item.getChecksum()});
+    out.items.reserve(items.size());
+    for (auto item : items) {
+        auto key = item.getKey();
+        out.items.push_back(
+            {{key.getHi(), key.getLo()}, item.getSize(), item.getSlot(), item.getChecksum()});
     }
     return true;
 }

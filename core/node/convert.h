@@ -11,10 +11,17 @@ namespace weft {
 constexpr uint32_t kItemsMax = 1'048'576;
 constexpr uint32_t kDescriptorsPerMessage = 250;  // the kernel's limit is 253
 
-/** A list of kItemsMax items is 48 MiB. */
+/** Of what a client reads: it knows its node. */
 inline capnp::ReaderOptions reader_options() {
     capnp::ReaderOptions options;
     options.traversalLimitInWords = uint64_t{32} << 20;
+    return options;
+}
+
+/** Of a call on a lane: a list of kItemsMax items is 48 MiB. */
+inline capnp::ReaderOptions call_options() {
+    capnp::ReaderOptions options;
+    options.traversalLimitInWords = uint64_t{8} << 20;
     return options;
 }
 

@@ -13,11 +13,15 @@ LaneServer::LaneServer(Node& node, Loop& loop, uint32_t session, kj::Own<kj::Asy
       stream_(kj::mv(stream)),
       // What arrives is copied out of the message before the next one is read.
       messages_(*stream_, [](capnp::MessageReader&) { return true; }),
-      reading_(read().eagerlyEvaluate([this](kj::Exception&&) {
-          // The client sees the end and comes back by another lane.
-          stream_->shutdownWrite();
-          stream_->abortRead();
-      })) {}
+      // After the end, or what is no message, the client sees the end and comes back by another
+      // lane.
+      reading_(read()
+                   .catch_([](kj::Exception&&) {})
+                   .then([this] {
+                       stream_->abortRead();
+                       stream_->shutdownWrite();
+                   })
+                   .eagerlyEvaluate([](kj::Exception&&) {})) {}
 
 LaneServer::~LaneServer() noexcept { place_->lane = nullptr; }
 
@@ -25,14 +29,14 @@ kj::Promise<void> LaneServer::read() {
     for (;;) {
         {
             kj::Maybe<kj::Own<capnp::MessageReader>> next =
-                co_await messages_.tryReadMessage(reader_options());
+                co_await messages_.tryReadMessage(call_options());
             KJ_IF_MAYBE (message, next) {
                 take((*message)->getRoot<rpc::LaneCall>());
             } else {
                 co_return;
             }
         }
-        while (unwritten_ > kUnwrittenMax) {
+        while (unwritten_ > kUnwrittenMax || unwritten_bytes_ > kUnwrittenBytes) {
             auto written = kj::newPromiseAndFulfiller<void>();
             written_ = kj::mv(written.fulfiller);
             co_await written.promise;
@@ -75,14 +79,17 @@ void LaneServer::answer(uint64_t id, const Reply& reply) {
     auto out = message->initRoot<rpc::LaneAnswer>();
     out.setId(id);
     to_rpc(reply, out.initReply());
+    size_t bytes = message->sizeInWords() * sizeof(capnp::word);
     unwritten_++;
+    unwritten_bytes_ += bytes;
     writing_ = writing_
                    .then([this, message = kj::mv(message)]() mutable {
                        auto written = messages_.writeMessage(*message);
                        return written.attach(kj::mv(message));
                    })
-                   .then([this] {
+                   .then([this, bytes] {
                        unwritten_--;
+                       unwritten_bytes_ -= bytes;
                        KJ_IF_MAYBE (waits, written_) {
                            (*waits)->fulfill();
                            written_ = nullptr;

@@ -23,7 +23,8 @@ class LaneServer {
     KJ_DISALLOW_COPY_AND_MOVE(LaneServer);
 
   private:
-    static constexpr uint32_t kUnwrittenMax = 1024;
+    static constexpr uint32_t kUnwrittenMax = 1024;              // answers
+    static constexpr size_t kUnwrittenBytes = size_t{16} << 20;  // of theirs, and one more
     /** Answers may come when the lane is gone. */
     struct Place {
         LaneServer* lane;
@@ -39,6 +40,7 @@ class LaneServer {
     kj::Own<kj::AsyncIoStream> stream_;
     capnp::BufferedMessageStream messages_;
     uint32_t unwritten_ = 0;
+    size_t unwritten_bytes_ = 0;
     kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> written_;  // while reading waits for it
     kj::Promise<void> writing_ = kj::READY_NOW;
     kj::Promise<void> reading_;

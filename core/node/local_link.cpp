@@ -50,7 +50,7 @@ Result<std::shared_ptr<Mapped>> LocalLink::open(const std::string& name, const s
         mapped->keeper = page;
         mapped_[opened->opening] = mapped;
         for (auto& [id, segment] : opened->space->slots().segments()) {
-            if (!segment->retiring) push_segment(opened->opening, *segment);
+            if (!segment->retiring) push_segment(opened->opening, *segment, true);
         }
         return mapped;
     });
@@ -97,7 +97,7 @@ void LocalLink::release(uint64_t handle) {
 
 std::string LocalLink::about() const { return node_.options().listen.empty() ? "private" : "node"; }
 
-bool LocalLink::push_segment(uint64_t opening, const Segment& segment) {
+bool LocalLink::push_segment(uint64_t opening, const Segment& segment, bool) {
     auto found = mapped_.find(opening);
     if (found == mapped_.end()) return true;
     // Bytes are read through a mapping that cannot write, also here.

@@ -21,7 +21,7 @@ class LocalLink : public Link, public Process {
     void stop(uint64_t deadline) override;
     std::string about() const override;
 
-    bool push_segment(uint64_t opening, const Segment& segment) override;
+    bool push_segment(uint64_t opening, const Segment& segment, bool write) override;
     bool drop_segment(uint64_t opening, uint32_t segment) override;
 
   private:

@@ -153,10 +153,12 @@ Grants Node::grants(const std::string& token, uint32_t uid) {
 }
 
 std::thread start_thread(const char* name, std::function<void()> body) {
-    // Signals are the host's: library threads take none.
+    // Signals are the host's: library threads take none. Those that a fault raises are never
+    // another thread's: blocked, they would end the process past every handler, a sanitizer's too.
     sigset_t all;
     sigset_t before;
     sigfillset(&all);
+    for (int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT}) sigdelset(&all, fault);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     std::thread thread([name, body = std::move(body)] {
         pthread_setname_np(pthread_self(), name);

@@ -78,7 +78,7 @@ struct Waiting {
 
 class RemoteLink final : public Link {
   public:
-    RemoteLink(std::string path, std::string token, LinkEvents& events, const fabric::Log& log)
+    RemoteLink(std::string path, TokenSource token, LinkEvents& events, const fabric::Log& log)
         : path_(std::move(path)),
           token_(std::move(token)),
           events_(events),
@@ -131,7 +131,7 @@ class RemoteLink final : public Link {
     Result<T> call(uint64_t deadline, const F& start);
 
     std::string path_;
-    std::string token_;
+    const TokenSource token_;
     LinkEvents& events_;
     fabric::Log log_;
     std::unique_ptr<fabric::Memory> memory_;
@@ -167,6 +167,11 @@ class RemoteLink::Callbacks final : public rpc::Process::Server {
         auto found = link_.spaces_.find(context.getParams().getOpening());
         if (found != link_.spaces_.end())
             found->second->mapped->drop_segment(context.getParams().getId());
+        return kj::READY_NOW;
+    }
+    kj::Promise<void> token(TokenContext context) override {
+        Result<std::string> token = link_.token_.read();
+        if (token) context.getResults().setToken(*token);
         return kj::READY_NOW;
     }
 
@@ -277,7 +282,9 @@ kj::Promise<void> RemoteLink::connect_once(kj::AsyncIoContext& io, Connection& c
     hello.setLayout(kLayoutVersion);
     hello.setVersion(weft_version());
     hello.setBootTime(fabric::boot_time());
-    hello.setToken(token_);
+    Result<std::string> token = token_.read();
+    if (!token) throw_failure(token.failure());
+    hello.setToken(*token);
     hello.setPidfd(kj::heap<FileServer>(pidfd_.get()));
     hello.setProcess(kj::heap<Callbacks>(*this));
     hello.setInstance(instance_);
@@ -677,7 +684,7 @@ void RemoteLink::release(uint64_t handle) {
 
 }  // namespace
 
-Result<std::unique_ptr<Link>> connect_link(const std::string& path, const std::string& token,
+Result<std::unique_ptr<Link>> connect_link(const std::string& path, const TokenSource& token,
                                            uint64_t timeout_ns, LinkEvents& events,
                                            const fabric::Log& log) {
     auto link = std::make_unique<RemoteLink>(path, token, events, log);

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "core/node/link.h"
+#include "core/node/token_source.h"
 #include "fabric/log/log.h"
 
 namespace weft {
@@ -35,7 +36,7 @@ class LinkEvents {
     virtual void unanswered(const std::shared_ptr<Mapped>& of, const Request& request) = 0;
 };
 
-Result<std::unique_ptr<Link>> connect_link(const std::string& path, const std::string& token,
+Result<std::unique_ptr<Link>> connect_link(const std::string& path, const TokenSource& token,
                                            uint64_t timeout_ns, LinkEvents& events,
                                            const fabric::Log& log);
 

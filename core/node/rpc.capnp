@@ -52,6 +52,8 @@ struct Segment { id @0 :UInt32; slotBytes @1 :UInt64; size @2 :UInt64; read @3 :
 interface Process {
   addSegment @0 (opening :UInt64, segment :Segment) -> ();
   dropSegment @1 (opening :UInt64, id :UInt32) -> ();
+  # Asked when the token of the login holds no more, before its rights end: the one to use from now on.
+  token @2 () -> (token :Text);
 }
 
 struct Hello {

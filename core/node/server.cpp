@@ -10,18 +10,32 @@
 namespace weft {
 namespace {
 
+constexpr auto kRenewMost = 1 * kj::SECONDS;
+
+/** At most a line a second: whoever connects could fill a disk otherwise. */
 class LogErrors final : public kj::TaskSet::ErrorHandler {
   public:
     explicit LogErrors(const fabric::Log& log) : log_(log) {}
     void taskFailed(kj::Exception&& exception) override {
         // A connection that ended takes its calls with it; that is not news.
         if (exception.getType() == kj::Exception::Type::DISCONNECTED) return;
+        uint64_t now = fabric::boot_time();
+        if (now < next_) {
+            left_out_++;
+            return;
+        }
         log_.write(fabric::LogLevel::warning,
-                   kj::str("a connection failed: ", exception.getDescription()).cStr());
+                   kj::str("a connection failed: ", exception.getDescription(), " (and ", left_out_,
+                           " since the last such line)")
+                       .cStr());
+        next_ = now + fabric::kSecond;
+        left_out_ = 0;
     }
 
   private:
     const fabric::Log& log_;
+    uint64_t next_ = 0;
+    uint64_t left_out_ = 0;
 };
 
 }  // namespace
@@ -49,14 +63,26 @@ kj::Promise<void> SocketServer::watch(kj::Own<ClientProcess> process) {
     process->callback = nullptr;
     process->lane = nullptr;
     processes.erase(process->instance);
+    process->connection = nullptr;  // which may hold this process's files
 }
 
-kj::Promise<void> SocketServer::serve(kj::Own<kj::AsyncIoStream> stream, uint32_t uid, int pid) {
-    auto& capability_stream = kj::downcast<kj::AsyncCapabilityStream>(*stream);
-    capnp::TwoPartyVatNetwork network(capability_stream, kDescriptorsPerMessage,
-                                      capnp::rpc::twoparty::Side::SERVER, reader_options());
-    auto system = capnp::makeRpcServer(network, node_server(*this, uid, pid));
-    co_await network.onDisconnect();
+kj::Promise<void> SocketServer::serve(kj::Own<Connection> connection, kj::Timer& timer) {
+    uint32_t uid = connection->uid();
+    if (connections_[uid] >= kConnectionsOfUser) co_return;  // it ends, and comes back
+    connections_[uid]++;
+    KJ_DEFER({
+        connection->close();
+        if (--connections_[uid] == 0) connections_.erase(uid);
+    });
+    co_await connection->serve(node_server(*this, kj::addRef(*connection)), timer);
+}
+
+void SocketServer::admit(ClientProcess& process, const std::string& token, const Grants& grants) {
+    process.token = token;
+    node.with([&](Cache& cache, uint64_t) {
+        cache.set_grants(process.session, grants);
+        return 0;
+    });
 }
 
 kj::Promise<void> SocketServer::accept_all(kj::AsyncIoContext& io) {
@@ -69,9 +95,12 @@ kj::Promise<void> SocketServer::accept_all(kj::AsyncIoContext& io) {
         // The cache still names these processes; only their connections end here.
         for (auto& [instance, process] : processes) {
             process->callback = nullptr;
+            process->connection = nullptr;
             process->lane = nullptr;
         }
+        timer = nullptr;
     });
+    timer = io.provider->getTimer();
     auto receiver = io.lowLevelProvider->wrapListenSocketFd(
         socket_.get(), kj::LowLevelAsyncIoProvider::ALREADY_CLOEXEC);
     for (;;) {
@@ -92,7 +121,9 @@ kj::Promise<void> SocketServer::accept_all(kj::AsyncIoContext& io) {
             KJ_IF_MAYBE (id, local->getCredentials().uid) uid = static_cast<uint32_t>(*id);
             KJ_IF_MAYBE (id, local->getCredentials().pid) pid = *id;
         }
-        KJ_ASSERT_NONNULL(tasks)->add(serve(kj::mv(accepted.stream), uid, pid));
+        KJ_ASSERT_NONNULL(tasks)->add(
+            serve(kj::refcounted<Connection>(kj::mv(accepted.stream), uid, pid),
+                  io.provider->getTimer()));
     }
 }
 
@@ -111,12 +142,32 @@ void SocketServer::tokens_changed() {
     loop.post([this] {
         for (auto& [instance, process] : processes) {
             Grants grants = node.grants(process->token, process->uid);
-            node.with([&](Cache& cache, uint64_t) {
-                cache.set_grants(process->session, grants);
-                return 0;
-            });
+            if (grants.empty()) {
+                KJ_IF_MAYBE (set, tasks) (*set)->add(renew(kj::addRef(*process)));
+            } else {
+                admit(*process, process->token, grants);
+            }
         }
     });
+}
+
+/** A token that holds no more may have been replaced where its process reads it: rights go from the
+ * old one to the new one without a gap, or end. */
+kj::Promise<void> SocketServer::renew(kj::Own<ClientProcess> process) {
+    std::string before = process->token;
+    std::string token = before;
+    KJ_IF_MAYBE (ask, process->callback) {
+        auto asked = ask->tokenRequest().send();
+        try {
+            auto answer = co_await KJ_ASSERT_NONNULL(timer).timeoutAfter(kRenewMost, kj::mv(asked));
+            token = answer.getToken();
+        } catch (...) {
+            token = before;  // it is stopped, gone, or older than this question
+        }
+    }
+    // It may have logged in anew meanwhile.
+    if (process->token != before) token = process->token;
+    admit(*process, token, node.grants(token, process->uid));
 }
 
 Result<std::unique_ptr<Server>> Server::start(Node& node, const std::string& path) {

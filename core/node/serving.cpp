@@ -20,19 +20,38 @@ namespace {
 
 constexpr uint32_t kSegmentsAtOpen = 100;
 
+/** A descriptor for a process. The client may let go of it before it has left. */
 class FileServer final : public rpc::File::Server {
   public:
-    explicit FileServer(fabric::Descriptor fd) : fd_(std::move(fd)) {}
+    FileServer(ClientProcess& process, fabric::Descriptor fd)
+        : process_(kj::addRef(process)),
+          connection_(kj::addRef(*process.connection)),
+          fd_(std::move(fd)) {
+        process_->files++;
+    }
+    ~FileServer() noexcept {
+        process_->files--;
+        connection_->bury(std::move(fd_));
+    }
     kj::Maybe<int> getFd() override { return fd_.get(); }
 
   private:
+    kj::Own<ClientProcess> process_;
+    kj::Own<Connection> connection_;
     fabric::Descriptor fd_;
 };
 
-rpc::File::Client file_of(const fabric::Descriptor& fd) {
-    Result<fabric::Descriptor> copy = fd.duplicate();
+rpc::File::Client file_of(ClientProcess& process, fabric::Descriptor fd) {
+    if (process.files >= ClientProcess::kFilesMost)
+        kj::throwFatalException(KJ_EXCEPTION(OVERLOADED, "a process holds too many File objects",
+                                             ClientProcess::kFilesMost));
+    return kj::heap<FileServer>(process, std::move(fd));
+}
+
+rpc::File::Client file_of(ClientProcess& process, const fabric::Descriptor* fd) {
+    Result<fabric::Descriptor> copy = fd->duplicate();
     if (!copy) kj::throwFatalException(KJ_EXCEPTION(OVERLOADED, "no descriptor left"));
-    return kj::heap<FileServer>(std::move(*copy));
+    return file_of(process, std::move(*copy));
 }
 
 void set_failure(rpc::Failure::Builder out, const Failure& failure) {
@@ -66,25 +85,24 @@ std::shared_ptr<SegmentToSend> copy_of(const Segment& segment, bool write) {
     return copy;
 }
 
-void send_segment(rpc::Segment::Builder out, const SegmentToSend& segment) {
+void send_segment(rpc::Segment::Builder out, const SegmentToSend& segment, ClientProcess& process) {
     out.setId(segment.id);
     out.setSlotBytes(segment.slot_bytes);
     out.setSize(segment.size);
-    out.setRead(file_of(segment.read));
-    if (segment.write.valid()) out.setWrite(file_of(segment.write));
+    out.setRead(file_of(process, &segment.read));
+    if (segment.write.valid()) out.setWrite(file_of(process, &segment.write));
 }
 
 }  // namespace
 
-bool ClientProcess::push_segment(uint64_t opening, const Segment& segment) {
-    auto may = may_write.find(opening);
-    std::shared_ptr<SegmentToSend> copy = copy_of(segment, may != may_write.end() && may->second);
+bool ClientProcess::push_segment(uint64_t opening, const Segment& segment, bool write) {
+    std::shared_ptr<SegmentToSend> copy = copy_of(segment, write);
     if (copy == nullptr) return false;  // it will ask when it needs it
     server.loop.post([of = &server, instance = instance, opening, copy] {
         KJ_IF_MAYBE (to, of->callback_of(instance)) {
             auto request = to->addSegmentRequest();
             request.setOpening(opening);
-            send_segment(request.initSegment(), *copy);
+            send_segment(request.initSegment(), *copy, *of->processes.at(instance));
             auto done = request.send().then([of, opening, id = copy->id](auto&&) {
                 of->node.with([&](Cache& cache, uint64_t now) {
                     cache.confirm_segment(opening, id, now);
@@ -137,22 +155,22 @@ class SpaceServer final : public rpc::Space::Server {
 
     kj::Promise<void> segment(SegmentContext context) override {
         uint32_t id = context.getParams().getId();
-        auto may = process_->may_write.find(opening_);
-        bool write = may != process_->may_write.end() && may->second;
         std::shared_ptr<SegmentToSend> found = process_->server.node.with(
             [&](Cache& cache, uint64_t) -> std::shared_ptr<SegmentToSend> {
                 Namespace* space = cache.namespace_of(process_->session, opening_);
                 Segment* segment = space == nullptr ? nullptr : space->slots().segment(id);
-                return segment == nullptr || segment->retiring ? nullptr : copy_of(*segment, write);
+                uint32_t may = cache.rights_in(process_->session, opening_);
+                if (segment == nullptr || segment->retiring || (may & (kRead | kWrite)) == 0)
+                    return nullptr;
+                return copy_of(*segment, (may & kWrite) != 0);
             });
         context.getResults().setFound(found != nullptr);
-        if (found != nullptr) send_segment(context.getResults().initSegment(), *found);
+        if (found != nullptr) send_segment(context.getResults().initSegment(), *found, *process_);
         return kj::READY_NOW;
     }
 
     kj::Promise<void> close(CloseContext context) override {
         Status closed = process_->server.node.with([&](Cache& cache, uint64_t now) {
-            process_->may_write.erase(opening_);
             return cache.close_opening(process_->session, opening_, now);
         });
         process_->pages.erase(opening_);
@@ -190,13 +208,11 @@ class SessionServer final : public rpc::Session::Server {
             if (!made) return made;
             // Under the same lock, so that no segment is added between what is listed here and what
             // is pushed from now on.
-            process_->may_write[made->opening] = made->may_write;
             try {
                 fill(results.initOpened(), *made);
-                results.getOpened().setPage(file_of(page.file.writer));
+                results.getOpened().setPage(file_of(*process_, &page.file.writer));
             } catch (...) {
                 // The cache must not look at the page once it is unmapped.
-                process_->may_write.erase(made->opening);
                 Status closed = cache.close_opening(process_->session, made->opening, now);
                 return Failure{WEFT_ENOMEM, "namespace " + name + ": no descriptor left"};
             }
@@ -262,7 +278,7 @@ class SessionServer final : public rpc::Session::Server {
         process_->lane = kj::heap<LaneServer>(
             server.node, server.loop, process_->session,
             KJ_ASSERT_NONNULL(server.streams).wrapSocketFd(kj::AutoCloseFd(ends[0])));
-        context.getResults().setSocket(kj::heap<FileServer>(fabric::Descriptor(ends[1])));
+        context.getResults().setSocket(file_of(*process_, fabric::Descriptor(ends[1])));
         return kj::READY_NOW;
     }
 
@@ -277,21 +293,22 @@ class SessionServer final : public rpc::Session::Server {
         return std::string("{\"reloaded\":true}");
     }
 
-    static void fill(rpc::Opened::Builder out, const Opened& opened) {
+    void fill(rpc::Opened::Builder out, const Opened& opened) {
         Slots& slots = opened.space->slots();
         out.setOpening(opened.opening);
         out.setVersion(opened.version);
         out.setConfig(to_json(opened.space->config()).dump());
-        out.setIndex(file_of(slots.index().reader));
+        out.setIndex(file_of(*process_, &slots.index().reader));
         std::vector<Segment*> live;
         // More descriptors do not fit into one message; the process asks for the others.
         for (auto& [id, segment] : slots.segments()) {
-            if (!segment->retiring && live.size() < kSegmentsAtOpen) live.push_back(segment.get());
+            bool sent = opened.may_read() && !segment->retiring && live.size() < kSegmentsAtOpen;
+            if (sent) live.push_back(segment.get());
         }
         auto list = out.initSegments(static_cast<uint32_t>(live.size()));
         for (uint32_t i = 0; i < live.size(); i++) {
-            std::shared_ptr<SegmentToSend> copy = copy_of(*live[i], opened.may_write);
-            if (copy != nullptr) send_segment(list[i], *copy);
+            std::shared_ptr<SegmentToSend> copy = copy_of(*live[i], opened.may_write());
+            if (copy != nullptr) send_segment(list[i], *copy, *process_);
         }
     }
 
@@ -312,19 +329,20 @@ std::optional<int> pid_of(int pidfd) {
 
 class NodeServer final : public rpc::Node::Server {
   public:
-    NodeServer(SocketServer& server, uint32_t uid, int pid)
-        : server_(server), uid_(uid), pid_(pid) {}
+    NodeServer(SocketServer& server, kj::Own<Connection> connection)
+        : server_(server), connection_(kj::mv(connection)) {}
 
     kj::Promise<void> login(LoginContext context) override {
         auto hello = context.getParams().getHello();
         auto results = context.getResults();
         if (!agree(hello, results)) co_return;
         std::string token = hello.getToken();
-        Grants grants = server_.node.grants(token, uid_);
+        uint32_t uid = connection_->uid();
+        Grants grants = server_.node.grants(token, uid);
         if (grants.empty()) {
             std::string why = token.empty() ? "this node admits its own user alone (uid " +
                                                   std::to_string(geteuid()) + ", not " +
-                                                  std::to_string(uid_) + ") or wants a token"
+                                                  std::to_string(uid) + ") or wants a token"
                                             : "the token is not known";
             set_failure(results.initFailure(), {WEFT_EDENIED, why});
             co_return;
@@ -340,33 +358,21 @@ class NodeServer final : public rpc::Node::Server {
             set_failure(results.initFailure(), ours.failure());
             co_return;
         }
-        auto known = server_.processes.find(hello.getInstance());
-        if (known != server_.processes.end() && known->second->token == token &&
-            known->second->uid == uid_) {
-            known->second->callback = hello.getProcess();
-            results.setSession(kj::heap<SessionServer>(kj::addRef(*known->second)));
+        Result<kj::Own<ClientProcess>> process =
+            process_of(hello.getInstance(), token, grants, std::move(pidfd));
+        if (!process) {
+            set_failure(results.initFailure(), process.failure());
             co_return;
         }
-        auto process = kj::refcounted<ClientProcess>(server_, hello.getInstance(), token, uid_);
-        process->pidfd = std::move(pidfd);
-        process->callback = hello.getProcess();
-        Result<uint32_t> session =
-            server_.node.with([&, name = name_of_process(pid_)](Cache& cache, uint64_t) {
-                return cache.begin_session(*process, grants, pid_, name);
-            });
-        if (!session) {
-            set_failure(results.initFailure(), session.failure());
-            co_return;
-        }
-        process->session = *session;
-        server_.processes[hello.getInstance()] = kj::addRef(*process);
-        KJ_IF_MAYBE (tasks, server_.tasks) (*tasks)->add(server_.watch(kj::addRef(*process)));
-        if (uid_ == geteuid() && !server_.node.options().tokens.empty()) {
+        (*process)->callback = hello.getProcess();
+        (*process)->connection = kj::addRef(*connection_);
+        connection_->logged_in();
+        if (uid == geteuid() && !server_.node.options().tokens.empty()) {
             results.setWarning(
                 "this process runs as the node's own user: tokens keep nothing from hostile code "
                 "of it");
         }
-        results.setSession(kj::heap<SessionServer>(kj::mv(process)));
+        results.setSession(kj::heap<SessionServer>(kj::mv(*process)));
     }
 
   private:
@@ -380,9 +386,52 @@ class NodeServer final : public rpc::Node::Server {
             return Failure{WEFT_EINVAL, "login without a pidfd of a live process"};
         std::optional<int> of = pid_of(pidfd.get());
         if (!of) return Failure{WEFT_ENOMEM, "login: the node has no descriptor left"};
-        if (*of == pid_) return Nothing{};
+        if (*of == connection_->pid()) return Nothing{};
         return Failure{WEFT_EINVAL, "the pidfd is of process " + std::to_string(*of) +
-                                        ", the connection of " + std::to_string(pid_)};
+                                        ", the connection of " +
+                                        std::to_string(connection_->pid())};
+    }
+
+    /** The process that the instance is known as, with the rights of this login; or a new one. */
+    Result<kj::Own<ClientProcess>> process_of(uint64_t instance, const std::string& token,
+                                              const Grants& grants, fabric::Descriptor pidfd) {
+        auto known = server_.processes.find(instance);
+        if (known != server_.processes.end()) {
+            ClientProcess& process = *known->second;
+            if (process.uid != connection_->uid() || process.pid != connection_->pid())
+                return Failure{WEFT_EBUSY,
+                               "instance " + std::to_string(instance) + " is of another process"};
+            server_.admit(process, token, grants);
+            return kj::addRef(process);
+        }
+        uint32_t of_process = 0;
+        uint32_t of_user = 0;
+        for (const auto& [other, process] : server_.processes) {
+            bool same = process->uid == connection_->uid();
+            of_user += same ? 1 : 0;
+            of_process += same && process->pid == connection_->pid() ? 1 : 0;
+        }
+        if (of_process >= SocketServer::kSessionsOfProcess ||
+            of_user >= SocketServer::kSessionsOfUser) {
+            return Failure{WEFT_EQUOTA,
+                           std::to_string(of_process) + " sessions of a process, " +
+                               std::to_string(of_user) + " of a user: the limits are " +
+                               std::to_string(SocketServer::kSessionsOfProcess) + " and " +
+                               std::to_string(SocketServer::kSessionsOfUser)};
+        }
+        auto process = kj::refcounted<ClientProcess>(server_, instance, token, connection_->uid(),
+                                                     connection_->pid());
+        process->pidfd = std::move(pidfd);
+        int pid = connection_->pid();
+        Result<uint32_t> session =
+            server_.node.with([&, name = name_of_process(pid)](Cache& cache, uint64_t) {
+                return cache.begin_session(*process, grants, pid, name);
+            });
+        if (!session) return session.failure();
+        process->session = *session;
+        server_.processes[instance] = kj::addRef(*process);
+        KJ_IF_MAYBE (tasks, server_.tasks) (*tasks)->add(server_.watch(kj::addRef(*process)));
+        return kj::mv(process);
     }
 
     bool agree(rpc::Hello::Reader hello, rpc::Node::LoginResults::Builder results) {
@@ -412,14 +461,13 @@ class NodeServer final : public rpc::Node::Server {
     }
 
     SocketServer& server_;
-    uint32_t uid_;
-    int pid_;  // who connected
+    kj::Own<Connection> connection_;
 };
 
 }  // namespace
 
-rpc::Node::Client node_server(SocketServer& server, uint32_t uid, int pid) {
-    return kj::heap<NodeServer>(server, uid, pid);
+rpc::Node::Client node_server(SocketServer& server, kj::Own<Connection> connection) {
+    return kj::heap<NodeServer>(server, kj::mv(connection));
 }
 
 }  // namespace weft

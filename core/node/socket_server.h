@@ -9,6 +9,7 @@
 
 #include <map>
 
+#include "core/node/connection.h"
 #include "core/node/convert.h"
 #include "core/node/lane_server.h"
 #include "core/node/loop.h"
@@ -28,27 +29,36 @@ class SocketServer;
  * any. */
 class ClientProcess final : public Process, public kj::Refcounted {
   public:
-    ClientProcess(SocketServer& server, uint64_t instance, std::string token, uint32_t uid)
-        : server(server), instance(instance), token(std::move(token)), uid(uid) {}
+    static constexpr uint32_t kFilesMost = 1024;  // that it holds: descriptors it was sent
+
+    ClientProcess(SocketServer& server, uint64_t instance, std::string token, uint32_t uid, int pid)
+        : server(server), instance(instance), token(std::move(token)), uid(uid), pid(pid) {}
     ~ClientProcess() noexcept override = default;
-    bool push_segment(uint64_t opening, const Segment& segment) override;
+    bool push_segment(uint64_t opening, const Segment& segment, bool write) override;
     bool drop_segment(uint64_t opening, uint32_t segment) override;
 
     SocketServer& server;
     uint64_t instance;
     std::string token;
     uint32_t uid;
+    int pid;
     uint32_t session = 0;
+    uint32_t files = 0;
     fabric::Descriptor pidfd;
+    kj::Own<Connection> connection;                         // by which it logged in last
     kj::Maybe<rpc::Process::Client> callback;               // on the loop's thread
     kj::Maybe<kj::Own<LaneServer>> lane;                    // on the loop's thread
     kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> closed;  // ends the watch as death does
     std::map<uint64_t, Page> pages;
-    std::map<uint64_t, bool> may_write;
 };
 
 class SocketServer final : public Server {
   public:
+    // No user and no process keeps the others out: Cache::kSessionsMax is for all.
+    static constexpr uint32_t kConnectionsOfUser = 2048;
+    static constexpr uint32_t kSessionsOfUser = 2048;
+    static constexpr uint32_t kSessionsOfProcess = 64;
+
     explicit SocketServer(Node& node, std::string path) : node(node), path_(std::move(path)) {}
     ~SocketServer() noexcept override { stop(); }
     void stop() override {
@@ -59,25 +69,30 @@ class SocketServer final : public Server {
     Status listen();
     void tokens_changed() override;
     kj::Promise<void> accept_all(kj::AsyncIoContext& io);
-    kj::Promise<void> serve(kj::Own<kj::AsyncIoStream> stream, uint32_t uid, int pid);
+    kj::Promise<void> serve(kj::Own<Connection> connection, kj::Timer& timer);
     kj::Promise<void> watch(kj::Own<ClientProcess> process);
     /** The way back to a process, if it still lives and is connected. On the loop's thread. What is
      * posted names a process by its instance: it may be gone when its turn comes. */
     kj::Maybe<rpc::Process::Client&> callback_of(uint64_t instance);
+    /** The process has this token and these rights from now on. */
+    void admit(ClientProcess& process, const std::string& token, const Grants& grants);
+    kj::Promise<void> renew(kj::Own<ClientProcess> process);
 
     Node& node;
     Loop loop;
     std::map<uint64_t, kj::Own<ClientProcess>> processes;  // by instance; on the loop's thread
     kj::Maybe<kj::Own<kj::TaskSet>> tasks;
     kj::Maybe<kj::UnixEventPort&> port;
+    kj::Maybe<kj::Timer&> timer;
     kj::Maybe<kj::LowLevelAsyncIoProvider&> streams;
 
   private:
     std::string path_;
     fabric::Descriptor socket_;
+    std::map<uint32_t, uint32_t> connections_;  // by user
 };
 
-/** What a new connection may ask for: a login. uid, pid: who connected. */
-rpc::Node::Client node_server(SocketServer& server, uint32_t uid, int pid);
+/** What a new connection may ask for: a login. */
+rpc::Node::Client node_server(SocketServer& server, kj::Own<Connection> connection);
 
 }  // namespace weft

@@ -48,7 +48,7 @@ struct Region {
 struct StoreOptions {
     NodeOptions node;
     std::string connect;  // path of a UNIX socket
-    std::string token;
+    TokenSource token;
     uint32_t timeout_ms = 10000;
 };
 

@@ -11,8 +11,9 @@
 namespace weft {
 namespace {
 
-constexpr uint32_t kEvictBatch = 32;     // at most, and at most a 32nd of the class
-constexpr uint32_t kSweepSlots = 65536;  // looked at per sweep, four sweeps a second
+constexpr uint32_t kEvictBatch = 32;                 // at most, and at most a 32nd of the class
+constexpr uint64_t kWalkedMost = uint64_t{1} << 18;  // blocks that the uses in one ring reach
+constexpr uint32_t kSweepSlots = 65536;              // looked at per sweep, four sweeps a second
 
 uint32_t tenths(uint64_t now) { return static_cast<uint32_t>(now / (fabric::kSecond / 10)); }
 SlotState state_of(const SlotInfo& info) { return static_cast<SlotState>(info.state); }
@@ -105,6 +106,11 @@ std::optional<uint32_t> Namespace::take(SizeClass& of, uint64_t now) {
 }
 
 Result<uint32_t> Namespace::allocate(uint64_t bytes, uint64_t now, SlotState state) {
+    if (slot_bytes_for(bytes) > slots_.memory_limit()) {
+        return Failure{WEFT_EQUOTA,
+                       "a block of " + std::to_string(bytes) +
+                           " bytes is larger than memory=" + std::to_string(slots_.memory_limit())};
+    }
     SizeClass& of = slots_.size_class(slot_bytes_for(bytes));
     std::optional<uint32_t> slot = take(of, now);
     if (!slot) {
@@ -304,19 +310,21 @@ uint32_t Namespace::life_of(uint32_t slot) {
     return static_cast<uint32_t>((slots_.header(slot).gen.load_relaxed() + 1) >> 1);
 }
 
-void Namespace::touch(Touch use, uint64_t now) {
+uint32_t Namespace::touch(Touch use, uint64_t now) {
     uint32_t slot = use.slot;
-    for (uint32_t i = 0; i < use.length && slot < slots_.slots_used(); i++) {
+    uint32_t i = 0;
+    for (; i < use.length && slot < slots_.slots_used(); i++) {
         SlotInfo& info = slots_.info(slot);
-        if (state_of(info) != SlotState::published) return;
+        if (state_of(info) != SlotState::published) break;
         // A chain that will not return gives its place up at once: it is not made young.
         if (use.hint != WEFT_REUSE_NONE >> 12) {
             slots_.classes().at(slots_.segment_of(slot).slot_bytes).order->touch(slot);
         }
         info.touched = tenths(now);
-        if (info.parent == 0 || life_of(info.parent - 1) != info.parent_life) return;
+        if (info.parent == 0 || life_of(info.parent - 1) != info.parent_life) break;
         slot = info.parent - 1;
     }
+    return i;
 }
 
 void Namespace::drain_touches(uint64_t now) {
@@ -326,10 +334,13 @@ void Namespace::drain_touches(uint64_t now) {
         uint64_t count = attachment.page->touch_count.load_acquire();
         if (count - attachment.touches_seen > kTouchRecords)
             attachment.touches_seen = count - kTouchRecords;
+        uint64_t walked = 0;
         for (; attachment.touches_seen < count; attachment.touches_seen++) {
+            // A ring of the longest chains, again and again, costs its writer its touches.
+            if (walked > kWalkedMost) continue;
             uint64_t word =
                 attachment.page->touches[attachment.touches_seen % kTouchRecords].load_relaxed();
-            touch(Touch::unpack(word), now);
+            walked += touch(Touch::unpack(word), now);
         }
     }
 }

@@ -90,7 +90,8 @@ class Namespace {
     void unpublish(uint32_t slot, uint32_t reason);
     /** Ends a slot that was never published (a follower may still hold it). */
     void discard(uint32_t slot);
-    void touch(Touch use, uint64_t now);
+    /** Returns how many blocks the use reached. */
+    uint32_t touch(Touch use, uint64_t now);
     void set_expiry(uint32_t slot, uint64_t expiry);
     /** Takes back one pin of the block that was in the slot under `gen`, or of what replaced it. A
      * block that was removed or fenced since took its pins with it. */

@@ -16,7 +16,11 @@ void Cache::push_new_segments(Space& space) {
         // What is on its way out is not announced again.
         if (segment->retiring || !known.insert(id).second) continue;
         for (auto [opening, session] : space.openings) {
-            if (!sessions_.at(session).process->push_segment(opening, *segment))
+            // Rights may have gone since it was opened; what is mapped stays, more does not come.
+            uint32_t may = rights(session, space);
+            if ((may & (kRead | kWrite)) == 0) continue;
+            bool write = (may & kWrite) != 0;
+            if (!sessions_.at(session).process->push_segment(opening, *segment, write))
                 segment->waiting.insert(opening);
         }
     }

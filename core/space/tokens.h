@@ -2,9 +2,15 @@
 // and rights are of read, write, advance and admin, joined by commas. Blank lines and lines with #
 // are passed over.
 //
-// Invariants: a token is compared in constant time and never logged or repeated in an error; a bad
-// line makes the whole text bad, and the rights that held before go on.
+// What they allow: read to find blocks and read them; write to make, replace and remove them, and
+// namespaces, and to read (the memory is one); advance to fence; admin to drop and flush. Any of
+// them allows to open the namespace and to ask what is in it.
+//
+// Invariants: of a token only its digest is kept, compared in constant time, and it is never logged
+// or repeated in an error; a bad line makes the whole text bad, and the rights that held before go
+// on.
 #pragma once
+#include <array>
 #include <memory>
 #include <string>
 #include <vector>
@@ -31,10 +37,12 @@ class Tokens {
     Grants find(const std::string& token) const;
 
   private:
+    using Digest = std::array<uint8_t, 32>;
     struct Line {
-        std::string token;
+        Digest token;
         Grant grant;
     };
+    static Digest digest_of(const std::string& token);
     std::vector<Line> lines_;
 };
 

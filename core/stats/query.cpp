@@ -181,14 +181,18 @@ Result<std::string> Cache::query_space(const Session& session, Opening& opening,
 Result<std::string> Cache::query(uint32_t session, uint64_t opening, const std::string& words,
                                  uint64_t now) {
     size_t space_at = words.find(' ');
+    if (sessions_.count(session) == 0) return Failure{WEFT_ECLOSED, "the session has ended"};
     std::string verb = words.substr(0, space_at);
     std::string arguments = space_at == std::string::npos ? "" : words.substr(space_at + 1);
     if (opening != 0) {
         Space* space = nullptr;
         Opening* of = opening_of(session, opening, space);
         if (of == nullptr) return Failure{WEFT_ECLOSED, "the namespace is not open"};
-        return query_space(sessions_.at(session), *of, *space, rights(session, *space), verb,
-                           arguments, now);
+        uint32_t may = rights(session, *space);
+        if (may == 0)
+            return Failure{WEFT_EDENIED,
+                           "the token does not allow namespace " + space->space->name()};
+        return query_space(sessions_.at(session), *of, *space, may, verb, arguments, now);
     }
     if (verb == "stats" || verb == "processes" || verb == "namespaces")
         return query_node(session, verb, now);

@@ -30,7 +30,14 @@ void Ranges::add(uint64_t begin, uint64_t end) {
     ranges_[begin] = end;
 }
 
-void Ranges::remove(uint64_t begin) { ranges_.erase(begin); }
+void Ranges::remove(uint64_t begin, uint64_t end) {
+    auto at = ranges_.upper_bound(begin);
+    if (begin == end || at == ranges_.begin()) return;
+    auto [first, last] = *--at;
+    ranges_.erase(at);
+    if (first < begin) ranges_[first] = begin;
+    if (end < last) ranges_[end] = last;
+}
 
 uint64_t Ranges::prefix() const {
     return ranges_.empty() || ranges_.begin()->first != 0 ? 0 : ranges_.begin()->second;
@@ -230,7 +237,7 @@ int32_t Writing::commit_piece(const Piece& piece, uint64_t id, bool user, const 
         part.reserved_by = 0;
         part.checksum_known = false;
     } else {
-        part.in_flight.remove(piece.start);
+        part.in_flight.remove(piece.start, piece.start + piece.size);
         uint64_t checksum = item < request.items.size() ? request.items[item].checksum : 0;
         part.checksum += checksum;
         if (checksum == 0) part.checksum_known = false;

@@ -91,6 +91,7 @@ struct Pending {
     Done done;
     std::vector<bool> waited;  // the item has waited for somebody
     uint32_t left = 0;         // items not settled
+    bool waits = false;        // some of them wait for somebody
     uint64_t order = 0;        // first come
 };
 using PendingPtr = std::shared_ptr<Pending>;  // held by the queue of each key that it waits for

@@ -75,9 +75,11 @@ void Writing::begin(const PendingPtr& pending, Opening& opening, uint64_t now) {
         Key key = all.request.items[i].key;
         bool settled =
             claim ? settle_claim(all, opening, now, key) : settle(all, i, opening, now, key);
-        if (!settled && waiting_ >= kWaitersMax) {
+        if (!settled && !all.waits && waiting_items_ + count > kWaitersMax) {
             (claim ? all.reply.status : all.reply.items[i].status) = -WEFT_EQUOTA;
-            all.reply.message = std::to_string(waiting_) + " waiting blocks are the limit";
+            all.reply.message = std::to_string(kWaitersMax) +
+                                " blocks of requests that wait are the limit, " +
+                                std::to_string(waiting_items_) + " wait";
             settled = true;
         }
         if (settled) {
@@ -102,6 +104,8 @@ void Writing::begin(const PendingPtr& pending, Opening& opening, uint64_t now) {
 }
 
 void Writing::finish(const PendingPtr& pending) {
+    if (pending->waits) waiting_items_ -= pending->request.items.size();
+    pending->waits = false;
     for (ReplyItem& item : pending->reply.items) {
         if (item.status == kUnsettled) item.status = pending->reply.status;
     }
@@ -113,6 +117,8 @@ void Writing::finish(const PendingPtr& pending) {
 
 void Writing::queue(const PendingPtr& pending, uint32_t item, const Key& key) {
     pending->waited[item] = true;
+    if (!pending->waits) waiting_items_ += pending->request.items.size();
+    pending->waits = true;
     waiters_[key].push_back({pending, item});
     waiting_++;
 }

@@ -73,7 +73,8 @@ class Ranges {
     bool covers(uint64_t begin, uint64_t end) const;
     bool overlaps(uint64_t begin, uint64_t end) const;
     void add(uint64_t begin, uint64_t end);
-    void remove(uint64_t begin);
+    /** Of what is there. */
+    void remove(uint64_t begin, uint64_t end);
     bool empty() const { return ranges_.empty(); }
     uint64_t prefix() const;
 
@@ -90,7 +91,7 @@ class Writing {
     static constexpr uint32_t kStockMax = 64;
     static constexpr uint32_t kClaimsMax = 65536;
     static constexpr uint32_t kClaimedMax = 1 << 20;  // keys of all claims: a hundred bytes each
-    static constexpr uint32_t kWaitersMax = 1 << 20;  // items that wait
+    static constexpr uint32_t kWaitersMax = 1 << 20;  // items of requests that wait
 
     /** Asked for room for a block that the namespace could not allocate; false: there is none to
      * come. */
@@ -247,7 +248,8 @@ class Writing {
     std::map<uint64_t, Claim> claims_;
     std::map<Identity, uint64_t> claimed_;
     std::map<Key, std::vector<Waiter>> waiters_;
-    uint64_t waiting_ = 0;  // in all of waiters_
+    uint64_t waiting_ = 0;        // in all of waiters_
+    uint64_t waiting_items_ = 0;  // of their requests, settled ones too: what these hold in memory
     std::deque<Key> dirty_;
     std::vector<PendingPtr> finished_;
 };

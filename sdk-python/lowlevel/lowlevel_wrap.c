@@ -4638,7 +4638,8 @@ static PyMethodDef SwigMethods[] = {
 	 { "code_name", _wrap_code_name, METH_O, NULL},
 	 { "open", _wrap_open, METH_O, "\n"
 		"Opens a node, or a connection to one: memory=,prefault=,listen=,state=,tokens=,connect=,token=,\n"
-		"cluster=,pins=,timeout_ms=,log_fd=,log_level=,metrics= (HOST:PORT or unix:PATH, to be scraped)\n"
+		"token_file= (its first line, read at each login),cluster=,pins=,timeout_ms=,log_fd=,log_level=,\n"
+		"metrics= (HOST:PORT or unix:PATH, to be scraped)\n"
 		""},
 	 { "close", _wrap_close, METH_O, NULL},
 	 { "query", _wrap_query, METH_VARARGS, "\n"

@@ -69,9 +69,9 @@ RULES = [
     Rule(
         "a new segment's slots are given out when every process has it",
         SEGMENTS,
-        "if (!sessions_.at(session).process->push_segment(opening, *segment)) "
+        "if (!sessions_.at(session).process->push_segment(opening, *segment, write)) "
         "segment->waiting.insert(opening);",
-        "sessions_.at(session).process->push_segment(opening, *segment);",
+        "sessions_.at(session).process->push_segment(opening, *segment, write);",
     ),
     Rule(
         "a process that is late for a second is not waited for",
@@ -89,8 +89,9 @@ RULES = [
     Rule(
         "what a process holds ends with the process, not with its connection",
         SERVER,
-        "co_await network.onDisconnect();",
-        "co_await network.onDisconnect(); for (auto& [instance, process] : processes) "
+        "co_await connection->serve(node_server(*this, kj::addRef(*connection)), timer);",
+        "co_await connection->serve(node_server(*this, kj::addRef(*connection)), timer); "
+        "for (auto& [instance, process] : processes) "
         "node.with([&](Cache& cache, uint64_t now) "
         "{ cache.end_session(process->session, now); return 0; });",
     ),
@@ -282,5 +283,66 @@ RULES = [
         WAITING,
         "if (!request.view && part.final.prefix() < end) return false;",
         "if (!request.view && part.final.prefix() < end && false) return false;",
+    ),
+    # Hostile clients (P4).
+    Rule(
+        "a process has the rights of its last login",
+        SERVING,
+        "server_.admit(process, token, grants);",
+        "",
+    ),
+    Rule(
+        "segments are not sent to who lost the right",
+        SEGMENTS,
+        "if ((may & (kRead | kWrite)) == 0) continue;",
+        "",
+    ),
+    Rule(
+        "a floor is believed of those who could empty the namespace",
+        CACHE,
+        "options_.ephemeral && (allowed & (kWrite | kAdvance)) != 0;",
+        "options_.ephemeral;",
+    ),
+    Rule(
+        "a COMMIT that is denied is heard as an ABORT",
+        CACHE,
+        "if (request.verb == Verb::commit && (request.flags & WEFT_MORE) == 0) {",
+        "if (false) {",
+    ),
+    Rule(
+        "text that is kept is UTF-8",
+        "core/base/options.cpp",
+        'if (!is_utf8(all)) return invalid("options: the text is not UTF-8");',
+        "",
+    ),
+    Rule(
+        "a ring of uses is walked so far and no further",
+        NAMESPACE,
+        "if (walked > kWalkedMost) continue;",
+        "",
+    ),
+    Rule(
+        "requests that wait have a limit",
+        WAITING,
+        "if (!settled && !all.waits && waiting_items_ + count > kWaitersMax) {",
+        "if (false) {",
+    ),
+    Rule(
+        "of a client that reads no answers no more calls are read",
+        "core/node/lane_server.cpp",
+        "while (unwritten_ > kUnwrittenMax || unwritten_bytes_ > kUnwrittenBytes) {",
+        "while (unwritten_ > kUnwrittenMax) {",
+    ),
+    Rule(
+        "a process has so many sessions",
+        SERVING,
+        "if (of_process >= SocketServer::kSessionsOfProcess ||",
+        "if (false ||",
+    ),
+    Rule(
+        "a session's end takes all its openings along",
+        CACHE,
+        "Status told = close_opening(id, found->second.openings.begin()->first, now);",
+        "if (!close_opening(id, found->second.openings.begin()->first, now)) break;",
     ),
 ]

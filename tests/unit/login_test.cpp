@@ -13,10 +13,12 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <fstream>
 
 #include "capi/weft.h"
 #include "core/node/convert.h"
 #include "core/node/node.h"
+#include "tests/unit/folder.h"
 
 namespace weft {
 namespace {
@@ -239,6 +241,141 @@ TEST_CASE("a client that reads no answers is heard no more: what it is owed has 
     }
     CHECK(sent < kCalls);
     CHECK(sent > 1024);
+}
+
+TEST_CASE("a call may name as many blocks as an op, and is read within its limit") {
+    Request request;
+    request.items.resize(kItemsMax);
+    request.items.back().key = {5, 6};
+    capnp::MallocMessageBuilder message;
+    to_rpc(request, message.initRoot<rpc::LaneCall>().initRequest());
+    kj::Array<capnp::word> words = capnp::messageToFlatArray(message);
+    capnp::FlatArrayMessageReader reader(words, call_options());
+    Request got;
+    REQUIRE(from_rpc(reader.getRoot<rpc::LaneCall>().getRequest(), got));
+    CHECK(got.items.size() == kItemsMax);
+    CHECK(got.items.back().key == Key{5, 6});
+    CHECK(words.size() <= call_options().traversalLimitInWords);
+}
+
+/** As a good client of this process says it. */
+void as_instance(rpc::Hello::Builder hello, uint64_t instance, const std::string& token = "") {
+    hello.setPidfd(kj::heap<FileServer>(pidfd_of(getpid()).release()));
+    hello.setInstance(instance);
+    hello.setToken(token);
+}
+
+TEST_CASE("a process has the rights of its last login, and loses them with that token") {
+    Folder folder;
+    NodeOptions options;
+    options.listen = folder.path + "/s";
+    options.tokens = folder.path + "/tokens";
+    options.cache.memory = uint64_t{8} << 20;
+    std::ofstream(options.tokens) << "alpha t/* read,write\nbeta t/* read\n";
+    Result<std::unique_ptr<Node>> node =
+        Node::open(options, fabric::Log(2, fabric::LogLevel::error));
+    REQUIRE(node.ok());
+    Client first(options.listen);
+    auto session =
+        first.login([](rpc::Hello::Builder hello) { as_instance(hello, 7, "alpha"); }).getSession();
+    auto open = session.openRequest();
+    open.setName("t/m");
+    open.setOptions("part_bytes=4096");
+    uint64_t opening = open.send().wait(first.io.waitScope).getOpened().getOpening();
+    Request wanted;
+    wanted.verb = Verb::reserve;
+    wanted.deadline = fabric::boot_time() + 10 * fabric::kSecond;
+    wanted.items.push_back({{1, 2}, 0, kNoSlot, 0});
+    CHECK(first.ask(session, opening, wanted).status == 0);
+    CHECK(
+        first.login([](rpc::Hello::Builder hello) { as_instance(hello, 7, "beta"); }).hasSession());
+    // The earlier session is the same process's.
+    CHECK(first.ask(session, opening, wanted).status == -WEFT_EDENIED);
+    wanted.verb = Verb::locate;
+    CHECK(first.ask(session, opening, wanted).status == 0);
+    std::ofstream(options.tokens) << "alpha t/* read,write\n";
+    REQUIRE((*node)->reload().ok());
+    int32_t status = 0;
+    for (int i = 0; i < 100 && status != -WEFT_EDENIED; i++) {
+        status = first.ask(session, opening, wanted).status;
+        usleep(20000);
+    }
+    CHECK(status == -WEFT_EDENIED);
+}
+
+TEST_CASE("one process has so many sessions, and others log in all the same") {
+    std::string path = "/tmp/weft-many-" + std::to_string(getpid()) + ".sock";
+    std::unique_ptr<Node> node = node_at(path);
+    Client client(path);
+    std::vector<rpc::Session::Client> sessions;
+    for (uint64_t i = 0; i < 64; i++) {
+        auto response =
+            client.login([&](rpc::Hello::Builder hello) { as_instance(hello, 100 + i); });
+        REQUIRE(response.hasSession());
+        sessions.push_back(response.getSession());
+    }
+    auto response = client.login([](rpc::Hello::Builder hello) { as_instance(hello, 99); });
+    CHECK(response.getFailure().getCode() == WEFT_EQUOTA);
+    CHECK(client.login([](rpc::Hello::Builder hello) { as_instance(hello, 100); }).hasSession());
+}
+
+/** A lane's socket, not blocking. */
+fabric::Descriptor lane_of(Client& client, rpc::Session::Client& session) {
+    auto response = session.laneRequest().send().wait(client.io.waitScope);
+    kj::Maybe<int> fd = response.getSocket().getFd().wait(client.io.waitScope);
+    return fabric::Descriptor(dup(KJ_ASSERT_NONNULL(fd)));
+}
+
+TEST_CASE("a lane whose client is at its end is ended by the node as well") {
+    std::string path = "/tmp/weft-laneend-" + std::to_string(getpid()) + ".sock";
+    std::unique_ptr<Node> node = node_at(path);
+    Client client(path);
+    auto session =
+        client.login([](rpc::Hello::Builder hello) { as_instance(hello, 1); }).getSession();
+    fabric::Descriptor lane = lane_of(client, session);
+    shutdown(lane.get(), SHUT_WR);
+    pollfd look{lane.get(), POLLIN, 0};
+    REQUIRE(poll(&look, 1, 20000) == 1);
+    char byte = 0;
+    CHECK(recv(lane.get(), &byte, 1, 0) == 0);
+}
+
+TEST_CASE("of a client that reads no answers so many calls are taken as these have room") {
+    std::string path = "/tmp/weft-unread-" + std::to_string(getpid()) + ".sock";
+    std::unique_ptr<Node> node = node_at(path);
+    Client client(path);
+    auto session =
+        client.login([](rpc::Hello::Builder hello) { as_instance(hello, 1); }).getSession();
+    auto open = session.openRequest();
+    open.setName("t/m");
+    open.setOptions("part_bytes=4096");
+    uint64_t opening = open.send().wait(client.io.waitScope).getOpened().getOpening();
+    fabric::Descriptor lane = lane_of(client, session);
+    constexpr uint32_t kItems = 50000;  // 2.4 MB a call, 2 MB an answer
+    Request wanted;
+    wanted.verb = Verb::match;
+    wanted.flags = WEFT_EACH;
+    wanted.items.resize(kItems);
+    capnp::MallocMessageBuilder message;
+    auto call = message.initRoot<rpc::LaneCall>();
+    call.setId(1);
+    call.setOpening(opening);
+    to_rpc(wanted, call.initRequest());
+    kj::Array<capnp::word> words = capnp::messageToFlatArray(message);
+    auto bytes = words.asBytes();
+    size_t sent = 0;
+    size_t at = 0;
+    // Until it takes no more for two seconds; or as much as it never should.
+    while (sent < 40 * bytes.size()) {
+        pollfd look{lane.get(), POLLOUT, 0};
+        if (poll(&look, 1, 2000) != 1) break;
+        ssize_t now = send(lane.get(), bytes.begin() + at, bytes.size() - at, MSG_NOSIGNAL);
+        REQUIRE(now > 0);
+        sent += static_cast<size_t>(now);
+        at = (at + static_cast<size_t>(now)) % bytes.size();
+    }
+    CHECK(sent > 4 * bytes.size());
+    CHECK(sent < 20 * bytes.size());
 }
 
 }  // namespace

@@ -89,3 +89,16 @@ TEST_CASE("a number takes no unit, and a flag is yes or no") {
     CHECK(*options->take_flag("absent", true));
     CHECK(names(options->take_flag("d", false).failure().message, "d=perhaps"));
 }
+
+TEST_CASE("text that is not UTF-8 is refused, and a zero byte in a value goes on in quotes") {
+    CHECK(names(refusal("a=\xff"), "UTF-8"));
+    CHECK(names(refusal("a=\"\xc3\""), "UTF-8"));
+    Result<Options> options = Options::parse("a=\"x\\u0000y\"");
+    REQUIRE(options.ok());
+    std::string value = *options->take("a");
+    CHECK(value == std::string("x\0y", 3));
+    Result<Options> again = Options::parse(("a=" + quote_option(value) + ",b=1").c_str());
+    REQUIRE(again.ok());
+    CHECK(again->take("a") == value);
+    CHECK(again->take("b") == "1");
+}

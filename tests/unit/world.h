@@ -19,7 +19,7 @@ namespace weft {
 
 class FakeProcess final : public Process {
   public:
-    bool push_segment(uint64_t, const Segment&) override { return confirms; }
+    bool push_segment(uint64_t, const Segment&, bool) override { return confirms; }
     bool drop_segment(uint64_t, uint32_t) override {
         drops++;
         return confirms;

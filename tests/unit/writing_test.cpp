@@ -211,6 +211,22 @@ TEST_CASE("a process that never gives its word comes to a limit, and out of it a
     CHECK(a.now(reserve_of({kKey})).items[0].status == 0);
 }
 
+TEST_CASE("a range that is being written is nobody else's, also when its neighbour is done") {
+    World world;
+    World::Client& a = world.open(one_part("w"));
+    World::Client& b = world.open(one_part("w"));
+    Reply first = a.now(range_of(kKey, 0, 2048));
+    Reply second = b.now(range_of(kKey, 2048, 2048));
+    REQUIRE(first.items[0].status == 0);
+    REQUIRE(second.items[0].status == 0);
+    CHECK(a.now(word_of(Verb::commit, first.handle)).status == 0);
+    CHECK(a.now(range_of(kKey, 2048, 2048)).items[0].status == -WEFT_EHELD);
+    CHECK(a.now(range_of(kKey, 3000, 10)).items[0].status == -WEFT_EHELD);
+    Reply end = b.now(word_of(Verb::commit, second.handle));
+    CHECK(end.status == 0);
+    CHECK(end.detail == 1);
+}
+
 TEST_CASE("ranges of a part come in any order, and none comes twice") {
     World world;
     World::Client& a = world.open(one_part("a"));

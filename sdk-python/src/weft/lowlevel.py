@@ -146,7 +146,8 @@ def code_name(code):
 def open(options):
     r"""
     Opens a node, or a connection to one: memory=,prefault=,listen=,state=,tokens=,connect=,token=,
-    cluster=,pins=,timeout_ms=,log_fd=,log_level=,metrics= (HOST:PORT or unix:PATH, to be scraped)
+    token_file= (its first line, read at each login),cluster=,pins=,timeout_ms=,log_fd=,log_level=,
+    metrics= (HOST:PORT or unix:PATH, to be scraped)
     """
     return _lowlevel.open(options)
 

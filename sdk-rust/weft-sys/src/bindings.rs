@@ -651,7 +651,8 @@ extern "C" {
 }
 extern "C" {
     #[doc = " Opens a node, or a connection to one: memory=,prefault=,listen=,state=,tokens=,connect=,token=,"]
-    #[doc = "  cluster=,pins=,timeout_ms=,log_fd=,log_level=,metrics= (HOST:PORT or unix:PATH, to be scraped)"]
+    #[doc = "  token_file= (its first line, read at each login),cluster=,pins=,timeout_ms=,log_fd=,log_level=,"]
+    #[doc = "  metrics= (HOST:PORT or unix:PATH, to be scraped)"]
     pub fn weft_open(
         options: *const ::std::os::raw::c_char,
         out: *mut *mut weft_store,

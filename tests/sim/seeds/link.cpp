@@ -47,8 +47,8 @@ void to_client(const ConnectionPtr& connection, std::function<void()> work, uint
 
 }  // namespace
 
-bool Attached::push_segment(uint64_t opening, const Segment& segment) {
-    Sent copy = sent_of(segment, may_write[opening]);
+bool Attached::push_segment(uint64_t opening, const Segment& segment, bool write) {
+    Sent copy = sent_of(segment, write);
     server.loop->post([of = &server, instance = instance, opening, copy] {
         auto found = of->processes.find(instance);
         if (found == of->processes.end() || found->second->connection == nullptr) return;
@@ -340,7 +340,7 @@ static Result<Made> open_at_node(HostServer& of, Attached* attached, const std::
         Result<Opened> opened =
             cache.open_namespace(attached->session, name, options, page, floor_known, now);
         if (!opened) return opened.failure();
-        attached->may_write[opened->opening] = opened->may_write;
+        attached->may_write[opened->opening] = opened->may_write();
         Slots& slots = opened->space->slots();
         made.opened = *opened;
         made.config = opened->space->config();
@@ -348,7 +348,7 @@ static Result<Made> open_at_node(HostServer& of, Attached* attached, const std::
         made.index_size = slots.index().mapping.size();
         of.spaces[name] = opened->space;
         for (auto& [id, segment] : slots.segments()) {
-            if (!segment->retiring) made.segments.push_back(sent_of(*segment, opened->may_write));
+            if (!segment->retiring) made.segments.push_back(sent_of(*segment, opened->may_write()));
         }
         return made;
     });

@@ -72,7 +72,7 @@ using ConnectionPtr = std::shared_ptr<Connection>;  // shared by its two ends an
 class Attached final : public Process {
   public:
     Attached(HostServer& server, uint64_t instance) : server(server), instance(instance) {}
-    bool push_segment(uint64_t opening, const Segment& segment) override;
+    bool push_segment(uint64_t opening, const Segment& segment, bool write) override;
     bool drop_segment(uint64_t opening, uint32_t segment) override;
 
     HostServer& server;

@@ -1,0 +1,69 @@
+// A connection to the node's socket, and what one may cost: bytes of answers that its client does
+// not read, descriptors on their way to it, time until it has said who it is.
+//
+// Invariants: of a client that reads no answers no more calls are read; a descriptor that was sent
+// stays open until it has left, or its number could have become another file's, and the client
+// would get that one instead. All of it is on the loop's thread.
+#pragma once
+#include <capnp/rpc-twoparty.h>
+#include <capnp/serialize-async.h>
+#include <kj/refcount.h>
+
+#include <vector>
+
+#include "fabric/memory/memory.h"
+
+namespace weft {
+
+class Connection final : public capnp::MessageStream, public kj::Refcounted {
+  public:
+    static constexpr size_t kUnreadBytes = size_t{4} << 20;  // of answers; then it is not read from
+    static constexpr size_t kBuriedMost = 1024;              // descriptors on their way
+    static constexpr uint64_t kMessageWords = uint64_t{1}
+                                              << 17;       // the largest that is taken: 1 MiB
+    static constexpr size_t kCallWords = size_t{1} << 17;  // of calls not answered yet
+    static constexpr uint32_t kDescriptorsTaken = 1;       // with one message: a pidfd
+
+    Connection(kj::Own<kj::AsyncIoStream> stream, uint32_t uid, int pid);
+    ~Connection() noexcept override = default;
+
+    /** Serves until the client is gone, or too late with its login. */
+    kj::Promise<void> serve(capnp::Capability::Client node, kj::Timer& timer);
+    /** The client sees its end. Nothing may serve any more. */
+    void close() { stream_ = nullptr; }
+    void logged_in() { logged_in_ = true; }
+    uint32_t uid() const { return uid_; }
+    int pid() const { return pid_; }
+    /** Closes it, when nothing that was sent waits any more. */
+    void bury(fabric::Descriptor descriptor);
+
+    kj::Promise<kj::Maybe<capnp::MessageReaderAndFds>> tryReadMessage(
+        kj::ArrayPtr<kj::AutoCloseFd> fdSpace, capnp::ReaderOptions options,
+        kj::ArrayPtr<capnp::word> scratchSpace) override;
+    kj::Promise<void> writeMessage(
+        kj::ArrayPtr<const int> fds,
+        kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments) override;
+    kj::Promise<void> writeMessages(
+        kj::ArrayPtr<kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>>> messages) override;
+    kj::Maybe<int> getSendBufferSize() override { return messages_.getSendBufferSize(); }
+    kj::Promise<void> end() override { return messages_.end(); }
+    using capnp::MessageStream::tryReadMessage;
+    using capnp::MessageStream::writeMessage;
+
+  private:
+    bool full() const;
+    kj::Promise<void> counted(kj::Promise<void> write);
+
+    kj::Own<kj::AsyncIoStream> stream_;
+    capnp::AsyncCapabilityMessageStream messages_;
+    uint32_t uid_;
+    int pid_;
+    bool logged_in_ = false;
+    uint32_t writes_ = 0;                                  // under way
+    kj::Maybe<capnp::TwoPartyVatNetwork&> network_;        // while it serves
+    kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> room_;  // while reading waits for it
+    std::vector<fabric::Descriptor> buried_;
+    kj::Promise<void> flush_ = kj::READY_NOW;
+};
+
+}  // namespace weft
