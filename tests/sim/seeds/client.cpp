@@ -31,7 +31,7 @@ Client::Client(Model& model, uint32_t number, uint32_t threads)
 void Client::main() {
     StoreOptions options;
     options.connect = "node";
-    options.token = token;
+    options.token.text = token;
     options.timeout_ms = kTimeoutMs;
     fabric::Log quiet(-1, fabric::LogLevel::error);
     while (store == nullptr) {

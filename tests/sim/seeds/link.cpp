@@ -584,10 +584,10 @@ void HostLink::stop(uint64_t deadline) {
 
 namespace weft {
 
-Result<std::unique_ptr<Link>> connect_link(const std::string&, const std::string& token,
+Result<std::unique_ptr<Link>> connect_link(const std::string&, const TokenSource& token,
                                            uint64_t timeout_ns, LinkEvents& events,
                                            const fabric::Log&) {
-    auto link = std::make_unique<seeds::HostLink>(token, events);
+    auto link = std::make_unique<seeds::HostLink>(token.text, events);
     Status started = link->start(timeout_ns);
     if (!started) return started.failure();
     return std::unique_ptr<Link>(std::move(link));

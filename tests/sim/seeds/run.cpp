@@ -182,7 +182,7 @@ void Run::direct() {
 void Run::audit() {
     StoreOptions options;
     options.connect = "node";
-    options.token = "all";
+    options.token.text = "all";
     fabric::Log quiet(-1, fabric::LogLevel::error);
     uint64_t limit = machine().now() + 20'000 * kMs;
     std::unique_ptr<Store> store;
