@@ -47,6 +47,8 @@ Status take_paths(Options& options, OpenOptions& out) {
     out.store.token.file = options.take("token_file").value_or("");
     if (options.has("token") && options.has("token_file"))
         return Failure{WEFT_EINVAL, "token= and token_file= do not go together"};
+    // Read at each login; said now where it cannot be.
+    if (Result<std::string> token = out.store.token.read(); !token) return token.failure();
     if (std::optional<std::string> cluster = options.take("cluster")) {
         return Failure{WEFT_ENOTSUP, "cluster=" + *cluster + ": this build shares one host"};
     }

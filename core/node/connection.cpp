@@ -1,4 +1,5 @@
-// The message stream under a connection's RPC, which holds reading back and descriptors open.
+// The message stream under a connection's RPC, which holds reading back and descriptors open, and
+// counts what is not finished.
 #include "core/node/connection.h"
 
 namespace weft {
@@ -37,7 +38,19 @@ bool Connection::full() const {
     // Only what is being written makes room some day.
     if (writes_ == 0) return false;
     KJ_IF_MAYBE (network, network_) {
-        return network->getCurrentQueueSize() > kUnreadBytes || buried_.size() > kBuriedMost;
+        return network->getCurrentQueueSize() > kUnreadBytes ||
+               network->getCurrentQueueCount() > kUnreadMost || buried_.size() > kBuriedMost;
+    }
+    return false;
+}
+
+bool Connection::corked() const {
+    // Answers are written when nothing else is to be done: a client that never stops asking would
+    // put that off for ever. (KJ's evalLast is last come, first served; waiting by it as well would
+    // not do.)
+    if (broken_) return false;
+    KJ_IF_MAYBE (network, network_) {
+        return writes_ == 0 && network->getCurrentQueueSize() > 0;
     }
     return false;
 }
@@ -45,24 +58,73 @@ bool Connection::full() const {
 kj::Promise<kj::Maybe<capnp::MessageReaderAndFds>> Connection::tryReadMessage(
     kj::ArrayPtr<kj::AutoCloseFd> fdSpace, capnp::ReaderOptions options,
     kj::ArrayPtr<capnp::word> scratchSpace) {
-    while (full()) {
+    while (full() || corked()) {
         auto room = kj::newPromiseAndFulfiller<void>();
         room_ = kj::mv(room.fulfiller);
         co_await room.promise;
     }
-    co_return co_await messages_.tryReadMessage(fdSpace, options, scratchSpace);
+    kj::Maybe<capnp::MessageReaderAndFds> read =
+        co_await messages_.tryReadMessage(fdSpace, options, scratchSpace);
+    KJ_IF_MAYBE (message, read) {
+        heard(message->reader->getRoot<capnp::rpc::Message>());
+    }
+    co_return kj::mv(read);
+}
+
+void Connection::heard(capnp::rpc::Message::Reader message) {
+    if (message.isFinish()) return finished(message.getFinish().getQuestionId());
+    if (!message.isCall() && !message.isBootstrap()) return;
+    uint32_t question = message.isCall() ? message.getCall().getQuestionId()
+                                         : message.getBootstrap().getQuestionId();
+    if (unfinished_bytes_ > kUnfinishedBytes) {
+        kj::throwFatalException(KJ_EXCEPTION(
+            OVERLOADED,
+            "calls that were not finished, and the bytes that they and their answers take",
+            unfinished_.size(), unfinished_bytes_, kUnfinishedBytes));
+    }
+    if (unfinished_.emplace(question, kCallBytes).second) unfinished_bytes_ += kCallBytes;
+}
+
+void Connection::said(kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments) {
+    capnp::SegmentArrayMessageReader reader(segments);
+    auto message = reader.getRoot<capnp::rpc::Message>();
+    if (!message.isReturn()) return;
+    uint32_t question = message.getReturn().getAnswerId();
+    if (message.getReturn().getNoFinishNeeded()) return finished(question);
+    auto found = unfinished_.find(question);
+    if (found == unfinished_.end()) return;
+    size_t bytes = 0;
+    for (const auto& segment : segments) bytes += segment.asBytes().size();
+    found->second += bytes;
+    unfinished_bytes_ += bytes;
+}
+
+void Connection::finished(uint32_t question) {
+    auto found = unfinished_.find(question);
+    if (found == unfinished_.end()) return;
+    unfinished_bytes_ -= found->second;
+    unfinished_.erase(found);
+}
+
+void Connection::read_on() {
+    KJ_IF_MAYBE (waits, room_) {
+        (*waits)->fulfill();
+        room_ = nullptr;
+    }
 }
 
 kj::Promise<void> Connection::counted(kj::Promise<void> write) {
     writes_++;
+    read_on();
+    bool written = false;
     KJ_DEFER({
         writes_--;
-        KJ_IF_MAYBE (waits, room_) {
-            (*waits)->fulfill();
-            room_ = nullptr;
-        }
+        // Nothing is written any more; that the client is gone is seen by reading.
+        if (!written) broken_ = true;
+        read_on();
     });
     co_await write;
+    written = true;
     // When the RPC system has counted the message out as well.
     flush_ = kj::evalLast([this] {
                  KJ_IF_MAYBE (network, network_) {
@@ -73,11 +135,13 @@ kj::Promise<void> Connection::counted(kj::Promise<void> write) {
 
 kj::Promise<void> Connection::writeMessage(
     kj::ArrayPtr<const int> fds, kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments) {
+    said(segments);
     return counted(messages_.writeMessage(fds, segments));
 }
 
 kj::Promise<void> Connection::writeMessages(
     kj::ArrayPtr<kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>>> messages) {
+    for (const auto& message : messages) said(message);
     return counted(messages_.writeMessages(messages));
 }
 

@@ -1,14 +1,18 @@
 // A connection to the node's socket, and what one may cost: bytes of answers that its client does
-// not read, descriptors on their way to it, time until it has said who it is.
+// not read, calls that it never finishes, descriptors on their way to it, time until it has said
+// who it is.
 //
-// Invariants: of a client that reads no answers no more calls are read; a descriptor that was sent
-// stays open until it has left, or its number could have become another file's, and the client
-// would get that one instead. All of it is on the loop's thread.
+// Invariants: of a client that reads no answers no more calls are read; one that keeps the answers
+// of too many calls from being forgotten (Cap'n Proto: it sends no Finish) is cut off; a descriptor
+// that was sent stays open until it has left, or its number could have become another file's, and
+// the client would get that one instead. All of it is on the loop's thread.
 #pragma once
 #include <capnp/rpc-twoparty.h>
+#include <capnp/rpc.capnp.h>
 #include <capnp/serialize-async.h>
 #include <kj/refcount.h>
 
+#include <unordered_map>
 #include <vector>
 
 #include "fabric/memory/memory.h"
@@ -18,11 +22,16 @@ namespace weft {
 class Connection final : public capnp::MessageStream, public kj::Refcounted {
   public:
     static constexpr size_t kUnreadBytes = size_t{4} << 20;  // of answers; then it is not read from
-    static constexpr size_t kBuriedMost = 1024;              // descriptors on their way
+    static constexpr size_t kUnreadMost = 2048;              // answers, however small
+    static constexpr size_t kUnfinishedBytes = size_t{32} << 20;  // of questions and their answers
+    static constexpr size_t kCallBytes = 2048;   // one whose answer is small; measured
+    static constexpr size_t kBuriedMost = 1024;  // descriptors on their way
     static constexpr uint64_t kMessageWords = uint64_t{1}
-                                              << 17;       // the largest that is taken: 1 MiB
-    static constexpr size_t kCallWords = size_t{1} << 17;  // of calls not answered yet
-    static constexpr uint32_t kDescriptorsTaken = 1;       // with one message: a pidfd
+                                              << 17;  // the largest that is taken: 1 MiB
+    // Of calls not answered yet. Answers may be hundreds of times as large, and only what is
+    // answered counts above.
+    static constexpr size_t kCallWords = size_t{1} << 12;
+    static constexpr uint32_t kDescriptorsTaken = 1;  // with one message: a pidfd
 
     Connection(kj::Own<kj::AsyncIoStream> stream, uint32_t uid, int pid);
     ~Connection() noexcept override = default;
@@ -52,6 +61,11 @@ class Connection final : public capnp::MessageStream, public kj::Refcounted {
 
   private:
     bool full() const;
+    bool corked() const;
+    void read_on();
+    void heard(capnp::rpc::Message::Reader message);
+    void said(kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments);
+    void finished(uint32_t question);
     kj::Promise<void> counted(kj::Promise<void> write);
 
     kj::Own<kj::AsyncIoStream> stream_;
@@ -59,9 +73,12 @@ class Connection final : public capnp::MessageStream, public kj::Refcounted {
     uint32_t uid_;
     int pid_;
     bool logged_in_ = false;
+    bool broken_ = false;                                  // a write failed
     uint32_t writes_ = 0;                                  // under way
     kj::Maybe<capnp::TwoPartyVatNetwork&> network_;        // while it serves
     kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> room_;  // while reading waits for it
+    std::unordered_map<uint32_t, size_t> unfinished_;      // questions, and what each costs
+    size_t unfinished_bytes_ = 0;
     std::vector<fabric::Descriptor> buried_;
     kj::Promise<void> flush_ = kj::READY_NOW;
 };

@@ -9,6 +9,11 @@
 #include "core/node/threads.h"
 
 namespace weft {
+namespace {
+
+constexpr kj::uint kTurnsBetweenPolls = 256;  // a call takes a dozen
+
+}  // namespace
 
 bool Loop::start(const char* name, std::function<kj::Promise<void>(kj::AsyncIoContext&)> body) {
     wake_ = fabric::Descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -20,6 +25,8 @@ bool Loop::start(const char* name, std::function<kj::Promise<void>(kj::AsyncIoCo
         bool told = false;
         kj::runCatchingExceptions([&] {
             kj::AsyncIoContext io = kj::setupAsyncIo();
+            // Who always has more for us to do does not keep the others from being heard.
+            io.waitScope.setBusyPollInterval(kTurnsBetweenPolls);
             kj::Promise<void> posts = take_posts(io.unixEventPort);
             told = true;
             set_up.set_value(true);

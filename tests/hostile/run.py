@@ -215,6 +215,20 @@ def answers_that_nobody_reads_cost_the_node_little(town: Town) -> str:
     return f"{told}; the node grew by {(town.most_private - before) >> 10} KiB at most"
 
 
+def calls_that_are_never_finished_end_their_connection(town: Town) -> str:
+    """The node keeps the answer of a call until its client says that it is done with it."""
+    honest = Honest(town, "honest", "h/*", "read,write,admin")
+    honest.save("h/m", range(16), 16 << 10)
+    for number in range(60):
+        town.honest.speaker.ask(f"space x/n{number} stats")
+    before = town.private_bytes()
+    told = wire(town, "wirer", "x/*", "read,write", 60000, "unfinished", look=town)
+    if town.most_private - before > 96 << 20:
+        raise Failed(f"{told}: the node grew by {(town.most_private - before) >> 20} MiB")
+    expect("blocks with the right bytes", honest.load("h/m", range(16), 16 << 10), 16)
+    return f"{told}; the node grew by {(town.most_private - before) >> 10} KiB at most"
+
+
 def a_crowd_that_says_nothing_keeps_nobody_out(town: Town) -> str:
     """The user's own limit, and the time that a login has."""
     honest = Honest(town, "honest", "h/*", "read,write,admin")
@@ -300,6 +314,7 @@ TESTS = [
     hazards_hold_what_a_page_has_room_for_and_no_more,
     garbage_on_the_socket_ends_its_connection_alone,
     answers_that_nobody_reads_cost_the_node_little,
+    calls_that_are_never_finished_end_their_connection,
     a_crowd_that_says_nothing_keeps_nobody_out,
 ]
 

@@ -3,7 +3,7 @@
 //
 //     hostile_wire UID SOCKET TOKEN_FILE SEED MS WHAT...
 //
-// WHAT: garbage, halves, promises, crowd, unread; each for MS. Prints what it did, a
+// WHAT: garbage, halves, promises, crowd, unread, unfinished; each for MS. Prints what it did, a
 // line each; what must not happen ends it with words and status 1.
 #include <capnp/rpc.capnp.h>
 #include <capnp/serialize.h>
@@ -110,9 +110,10 @@ class Wire {
         uint64_t bytes_sent = 0;
         std::string call;
         for (uint32_t i = 0; i < kUnreadCalls && fabric::boot_time() < end; i++) {
-            call = session_call<rpc::Session::QueryParams>(
-                i + 2, kQuery, [](auto params) { params.setWords("stats"); });
-            bytes_sent += send_patiently(socket.get(), call, end);
+            call = stats_call(i + 2);
+            uint64_t sent = send_patiently(socket.get(), call, end);
+            bytes_sent += sent;
+            if (sent < call.size()) break;
         }
         // At last it reads them: there must have been answers.
         std::string answers(1 << 20, '\0');
@@ -121,7 +122,27 @@ class Wire {
         return bytes_sent / call.size();
     }
 
+    /** Asks for the node itself, reads the answers, and never says that it is done with them.
+     * Returns how many came before the connection was cut. */
+    uint64_t unfinished() {
+        fabric::Descriptor socket = logged_in(true);
+        uint64_t end = fabric::boot_time() + life_;
+        std::string answers(1 << 20, '\0');
+        for (uint32_t i = 0; fabric::boot_time() < end; i++) {
+            capnp::MallocMessageBuilder message;
+            message.initRoot<capnp::rpc::Message>().initBootstrap().setQuestionId(i + 2);
+            std::string ask = flat(message);
+            if (send(socket.get(), ask.data(), ask.size(), MSG_NOSIGNAL) < 0) return i;
+            if (recv(socket.get(), answers.data(), answers.size(), 0) <= 0) return i;
+        }
+        fail("what is never finished is answered for ever");
+    }
+
   private:
+    static std::string stats_call(uint32_t question) {
+        return session_call<rpc::Session::QueryParams>(
+            question, kQuery, [](auto params) { params.setWords("stats"); });
+    }
     uint64_t repeat(const std::function<void()>& act) {
         uint64_t times = 0;
         for (uint64_t end = fabric::boot_time() + life_; fabric::boot_time() < end; times++) act();
@@ -148,7 +169,14 @@ class Wire {
         // One process is one session, whatever its connections.
         // It says what its clock says, which must not be far behind.
         if (fabric::boot_time() > said_at_ + 20 * fabric::kSecond) say_anew();
-        if (says_who_it_is) send_with(socket.get(), login_, pidfd_of_this().get());
+        if (!says_who_it_is) return socket;
+        // A descriptor is of the message whose first bytes it comes with: the login's, not the
+        // bootstrap's before it.
+        uint32_t words = 0;
+        memcpy(&words, login_.data() + 4, sizeof words);
+        size_t bootstrap = 8 + size_t{words} * 8;
+        send_some(socket.get(), login_.substr(0, bootstrap));
+        send_with(socket.get(), login_.substr(bootstrap), pidfd_of_this().get());
         return socket;
     }
     static void send_some(int socket, const std::string& bytes) {
@@ -185,6 +213,7 @@ uint64_t act(Wire& wire, const std::string& what) {
     if (what == "promises") return wire.promises();
     if (what == "crowd") return wire.crowd();
     if (what == "unread") return wire.unread();
+    if (what == "unfinished") return wire.unfinished();
     fail("what is \"" + what + "\"?");
 }
 

@@ -150,7 +150,7 @@ TEST_CASE("claims cover 1,048,576 blocks of a namespace, and as many wait in it"
     CHECK(all->times == 0);
     Reply full = other.now(request_of(Verb::wait, {Key{5, 1}}));
     CHECK(full.items[0].status == -WEFT_EQUOTA);
-    CHECK(says(full.message, "1048576 waiting blocks"));
+    CHECK(says(full.message, "1048576 blocks of requests that wait"));
     holder.now(request_of(Verb::release, {Key{0, held.handle}}));
     CHECK(all->times == 1);
     CHECK(other.now(claim_of({Key{6, 1}})).status == -WEFT_EMISS);
