@@ -149,10 +149,10 @@ bool OpRunner::save_batch(Operation& operation) {
         operation.pieces.push_back(slot);
     }
     if (request.items.empty() && operation.next >= operation.count) return finish(operation), true;
-    if (request.items.empty() && ended) {
+    if (request.items.empty() && ended)
         return fail(operation, why_over(operation), "the op's time is over"), true;
-    }
     if (request.items.empty()) return false;
+    request.size = std::min(operation.count, kPublishAtOnce);
     ask(operation, &OpRunner::published);
     return true;
 }

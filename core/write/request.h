@@ -16,7 +16,7 @@ namespace weft {
 
 enum class Verb : uint16_t {
     stock,    // give me `size` slots for blocks of items[0].size bytes
-    publish,  // these stock slots are filled: publish them
+    publish,  // these stock slots are filled: publish them; I save `size` blocks at a time
     reserve,  // open the part of each block for writing in place (user = true) or a range of it
               // (SAVE of a range)
     commit,   // reservation: the bytes are final

@@ -91,7 +91,15 @@ void Writing::begin(const PendingPtr& pending, Opening& opening, uint64_t now) {
     if (all.request.verb == Verb::publish) {
         uint32_t used = 0;
         for (const ReplyItem& item : all.reply.items) used += item.status == 0 ? 1 : 0;
-        if (used > 0) refill(opening, all.request.items[0].size, used, all.reply, now);
+        // As many as were used, and as a list needs: a stock that single blocks have made would
+        // serve it by one request a block.
+        if (used > 0) {
+            uint64_t bytes = all.request.items[0].size;
+            uint64_t have = opening.stock.count(slot_bytes_for(bytes));
+            uint64_t list = std::min<uint64_t>(all.request.size, kStockMax);
+            uint64_t lacking = list > have ? list - have : 0;
+            refill(opening, bytes, std::max(used, static_cast<uint32_t>(lacking)), all.reply, now);
+        }
         if ((all.request.flags & WEFT_CHAIN) != 0) {
             // Deepest first, root last: the order in which a chain is used is the order in which it
             // is kept.

@@ -363,6 +363,26 @@ TEST_CASE("a stock is at most 64 slots, and a 32nd of the memory") {
     }
 }
 
+TEST_CASE("a list is given the stock that it needs, whatever single saves have left") {
+    World world(uint64_t{64} << 20);
+    World::Client& a = world.open(kOnePart);
+    Request stock = request_of(Verb::stock, {Key{}}, 0, 4096);
+    stock.size = 1;
+    Request publish = request_of(Verb::publish, {kKey}, 0, 4096);
+    publish.items[0].slot = a.now(std::move(stock)).stock.at(0).slot;
+    publish.size = 1;
+    Reply single = a.now(Request(publish));
+    REQUIRE(single.stock.size() == 1);
+    publish.items[0].key = {7, 7};
+    publish.items[0].slot = single.stock[0].slot;
+    publish.size = 32;
+    Reply list = a.now(Request(publish));
+    REQUIRE(list.stock.size() == 32);
+    publish.items[0].key = {7, 8};
+    publish.items[0].slot = list.stock[0].slot;
+    CHECK(a.now(Request(publish)).stock.size() == 1);  // it keeps as many, and no more
+}
+
 TEST_CASE("at a reconnect the node takes back the stock that the process does not know") {
     World world;
     World::Client& a = world.open(kOnePart);
