@@ -37,7 +37,15 @@ uint32_t place_of(uint64_t handle) { return static_cast<uint32_t>(handle >> 4 & 
 
 void Handles::prepare_fork() {
     std::call_once(fork_once, [] {
-        pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
+        pthread_atfork(nullptr, nullptr, [] {
+            forks.fetch_add(1, std::memory_order_relaxed);
+            // The calls inside are of the parent's other threads, which the child does not have.
+            // Relaxed: it has one thread.
+            for (Entry& entry : entries) {
+                if (entry.inside.load(std::memory_order_relaxed) != 0)
+                    entry.inside.store(0, std::memory_order_relaxed);
+            }
+        });
     });
 }
 
@@ -45,12 +53,14 @@ uint64_t Handles::add(Kind kind, Store* store, Queue* queue) {
     std::lock_guard<std::mutex> guard(adding);
     for (uint32_t place = 0; place < kMost; place++) {
         Entry& entry = entries[place];
-        bool other_process = entry.forks != forks.load(std::memory_order_relaxed);
-        if ((entry.handle.load() != 0 || entry.inside.load() != 0) && !other_process) continue;
+        // A parent's handle is none here. As in remove: closed before the look at who is inside.
+        if (entry.forks != forks.load(std::memory_order_relaxed)) entry.handle.store(0);
+        // Inside may be one who comes with a handle that this place had before, and goes again: it
+        // counts itself out, so the count is never set here.
+        if (entry.handle.load() != 0 || entry.inside.load() != 0) continue;
         uint64_t generation = entry.generation.fetch_add(1) + 1;
         entry.store = store;
         entry.queue = queue;
-        entry.inside.store(0);
         entry.forks = forks.load(std::memory_order_relaxed);
         uint64_t handle = kMark | (generation & 0xffffffff) << 16 | uint64_t{place} << 4 | kind;
         entry.handle.store(handle, std::memory_order_seq_cst);  // pairs with the load in enter
