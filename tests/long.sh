@@ -4,9 +4,9 @@
 # First all of tests/run.sh, then clang-tidy, whether all of it parses for aarch64, and the service under a real systemd. Then
 # each rule of the protocols is dropped once, which its tests must notice; the gateway's readers and every reader of
 # the node are fuzzed, hostile clients do what they can for minutes; every expectation
-# of the conformance list is turned into its contrary, which each language must notice; the whole benchmark runs; and until the
-# time is over real processes are killed and stopped under load, in the release, the asan and the tsan build by turns. The first
-# that fails ends the run with status 1 and its log.
+# of the conformance list is turned into its contrary, which each language must notice; the whole benchmark runs, and the one
+# against the peers briefly; and until the time is over real processes are killed and stopped under load, in the release, the
+# asan and the tsan build by turns. The first that fails ends the run with status 1 and its log.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 hours=${1:-4}
@@ -43,6 +43,7 @@ run fuzz env WEFT_BUILD="$PWD/build/asan" tests/fuzz/run.sh --seconds 600
 run hostile tests/hostile/run.sh --seconds 120
 run flip-all tests/conformance/run.sh --flip all
 run bench tests/bench/run.sh
+run peers tests/bench/peers/run.sh --quick
 round=0
 while [ $SECONDS -lt $end ]; do
     round=$((round + 1))
