@@ -2,13 +2,14 @@
 
     compare.py [--quick] [NAME...]      NAME: only peers whose name has it in it
 
-For each peer and each size of blocks a writer puts blocks and a reader, another process, gets them:
-single ones and batches of 32, into and out of their own memory. Then: which of 1,000 keys are there,
-and what a hit costs the reader until the bytes can be read. A peer that lives in its caller's process
-has one process for both; Weft has two there, too.
+For each peer and each size of blocks a writer puts blocks and a reader, another process, gets
+them: single ones and batches of 32, into and out of their own memory. Then: which of 1,000 keys
+are there, and what a hit costs the reader until the bytes can be read. A peer that lives in its
+caller's process has one process for both; Weft has two there, too.
 
-Invariants: a row is Weft's and its peer's medians of one run, in bursts by turns, the first of which is
-thrown away; all memory has been touched before; a peer that cannot be had is named and left out.
+Invariants: a row is Weft's and its peer's medians of one run, in bursts by turns, the first of
+which is thrown away; all memory has been touched before; a peer that cannot be had is named and
+left out.
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ PEERS = [
     Peer("Mooncake, shared memory", "on_mooncake", "Shared", "mooncake"),
     Peer("Mooncake, in process", "on_mooncake", "Own", "mooncake_own", True),
     Peer("LMCache LocalCPU, in process", "on_lmcache", "LocalCpu", "lmcache_cpu", True),
+    Peer("LMCache LocalCPU, one thread", "on_lmcache", "LocalCpuOneThread", "lmcache_cpu", True),
     Peer("LMCache fs_native, tmpfs", "on_lmcache", "Files", "lmcache_files"),
 ]
 

@@ -1,9 +1,10 @@
 """LMCache 0.5.6: its LocalCPU backend, which is in its caller's process, and the native file system
 client that its fs_native tier is made of, on a tmpfs.
 
-LocalCPU passes references: a put is an allocation and a copy into it, a get is a look-up and a copy out
-of it, both by torch, as LMCache's own connectors do on a CPU. The file system client gets batches of
-keys and buffers, with as many workers as there are processors.
+LocalCPU passes references: a put is an allocation and a copy into it, a get is a look-up and a
+copy out of it, both by torch, as LMCache's own connectors do on a CPU: with torch's default of a
+thread for each processor, and once more with one. The file system client gets batches of keys and
+buffers, with as many workers as there are processors.
 """
 
 from __future__ import annotations
@@ -76,6 +77,15 @@ class LocalCpu(System):
 
     def hit(self, key: Any, row: Bytes) -> None:
         self.backend.get_blocking(key).ref_count_down()
+
+
+class LocalCpuOneThread(LocalCpu):
+    """Torch copies on the caller's thread alone: where the machine is not quiet, copies of several
+    threads wait for the one that has no processor."""
+
+    def start(self, where: dict[str, Any]) -> None:
+        super().start(where)
+        self.torch.set_num_threads(1)
 
 
 class Files(System):

@@ -1,9 +1,9 @@
-"""Mooncake Store 0.3.13 by its Python client, with the calls that copy least: put_from and get_into of
-registered memory, and their batches.
+"""Mooncake Store 0.3.13 by its Python client, with the calls that copy least: put_from and
+get_into of registered memory, and their batches.
 
 Tcp: the segment is mooncake_client's, in a process of its own (MC_STORE_MEMCPY=0, without which a
-client on the same host could copy instead). Shared: the same owner, asked by a dummy client with its
-memory pool in shared memory. Own: the segment is in the caller's own process.
+client on the same host could copy instead). Shared: the same owner, asked by a dummy client with
+its memory pool in shared memory. Own: the segment is in the caller's own process.
 """
 
 from __future__ import annotations

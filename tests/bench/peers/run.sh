@@ -3,23 +3,27 @@
 #   tests/bench/peers/run.sh             about ten minutes, and 5 GB of memory, on a quiet machine; a table
 #   tests/bench/peers/run.sh --quick     about two minutes: blocks of 256 KiB and 1 MiB, few turns
 #   tests/bench/peers/run.sh --json      one line a figure, as tests/bench/run.sh's
+#   tests/bench/peers/run.sh --markdown  one line a peer and size: the tables of RESULTS.md
 #   tests/bench/peers/run.sh NAME...     only peers whose name has NAME in it: mooncake, "redis, tcp"
 # compare.py says what is measured, on_NAME.py and servers.py by which calls and with which settings. Clients are in Python, as
 # Weft's and the peers' users have them; below that all are C++ or C. The peers are installed into build/peers at the first run.
 # As root all of it runs in a network namespace of its own with the congestion control reno: bbr costs a lot on loopback.
 # WEFT_BUILD: the build directory, build/release where it is unset; it is built first. A missed target is no failure, a wrong
-# byte or a peer that fails is.
+# byte or a peer that fails is. p99 rows are printed and compared as the others; on a machine that is not alone they are noise,
+# so the last lines count them apart from the medians.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here/../../.."
 json=()
+markdown=
 arguments=()
 for argument in "$@"; do
     case "$argument" in
         --json) json=(--json) ;;
-        -h | --help) sed -n '2,12s/^# \?//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+        --markdown) markdown=1 ;;
+        -h | --help) sed -n '2,15s/^# \?//p' "${BASH_SOURCE[0]}"; exit 0 ;;
         --quick) arguments+=("$argument") ;;
-        -*) echo "tests/bench/peers/run.sh: unknown argument '$argument'; there are --quick, --json, and names of peers" >&2; exit 2 ;;
+        -*) echo "tests/bench/peers/run.sh: unknown argument '$argument'; there are --quick, --json, --markdown, and names of peers" >&2; exit 2 ;;
         *) arguments+=("$argument") ;;
     esac
 done
@@ -47,6 +51,11 @@ echo "peers: $(nproc) processors, load average $(cut -d' ' -f1-3 /proc/loadavg),
     "$(memcached -V), $(grep -E '^(moon|lmc)' "$here/requirements.txt" | tr '\n' ' ')" >&2
 status=0
 "${apart[@]}" "$PWD/build/peers/venv/bin/python" "$here/compare.py" "${arguments[@]}" >"$work/rows" || status=$?
-python3 tests/bench/report.py "${json[@]}" <"$work/rows"
+if [ -n "$markdown" ]; then
+    python3 "$here/summary.py" --markdown <"$work/rows"
+else
+    python3 tests/bench/report.py "${json[@]}" <"$work/rows"
+    python3 "$here/summary.py" <"$work/rows" >&2 # with --json its lines are figures only
+fi
 echo "peers: load average $(cut -d' ' -f1-3 /proc/loadavg) at the end" >&2
 exit $status

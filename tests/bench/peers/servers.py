@@ -1,7 +1,7 @@
 """The stores' servers, each with its best documented settings, in processes of their own.
 
-Invariants: a server has its folder, its free ports and its memory from here, is ready when its start
-returns, and is gone when its Servers is closed; nothing of it stays.
+Invariants: a server has its folder, its free ports and its memory from here, is ready when its
+start returns, and is gone when its Servers is closed; nothing of it stays.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""A client of one store in a process of its own: does what compare.py asks and says how long it took.
+"""A client of one store in a process of its own: does what compare.py asks and says how long it
+took.
 
     worker.py MODULE CLASS      commands on standard input, answers on standard output: JSON lines
 
