@@ -73,11 +73,12 @@ Result<Tokens> Tokens::parse(const std::string& text) {
         }
         std::istringstream each(rights);
         std::string word;
-        while (std::getline(each, word, ',')) {
+        for (int place = 1; std::getline(each, word, ','); place++) {
             uint32_t right = right_of(word);
             if (right == 0) {
-                return Failure{WEFT_EINVAL, where + ": right \"" + word +
-                                                "\": known are read, write, advance and admin"};
+                // Not repeated: who mixes up the words has a token here.
+                return Failure{WEFT_EINVAL, where + ": right " + std::to_string(place) +
+                                                " is none of read, write, advance and admin"};
             }
             entry.grant.rights |= right;
         }

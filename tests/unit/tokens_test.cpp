@@ -62,7 +62,7 @@ TEST_CASE("a token has the rights of all its lines that fit the namespace") {
 
 TEST_CASE("a bad line makes the whole text bad, named by number and never by token") {
     for (const char* text : {"good a/b read\nsecret a/b", "good a/b read\nsecret a/b read more",
-                             "good a/b read\nsecret a/b own"}) {
+                             "good a/b read\nsecret a/b own", "good a/b read\nread a/b secret"}) {
         Result<Tokens> tokens = Tokens::parse(text);
         REQUIRE_FALSE(tokens.ok());
         CHECK(tokens.failure().code == WEFT_EINVAL);
