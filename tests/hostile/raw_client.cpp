@@ -2,29 +2,15 @@
 #include "tests/hostile/raw_client.h"
 
 #include <capnp/serialize-async.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
 
 #include "capi/weft.h"
-#include "fabric/clock/clock.h"
+#include "tests/hostile/said.h"
 
 namespace weft::hostile {
-namespace {
-
-class FileServer final : public rpc::File::Server {
-  public:
-    explicit FileServer(int fd) : fd_(fd) {}
-    kj::Maybe<int> getFd() override { return fd_.get(); }
-
-  private:
-    fabric::Descriptor fd_;
-};
-
-}  // namespace
-
 void fail(const std::string& words) {
     fprintf(stderr, "hostile: %s\n", words.c_str());
     exit(1);
@@ -70,13 +56,7 @@ RawClient::RawClient(const std::string& path, const std::string& token, uint64_t
                                               kDescriptorsPerMessage)) {
     auto login = client_->bootstrap().castAs<rpc::Node>().loginRequest();
     auto hello = login.initHello();
-    hello.setProtocol(rpc::PROTOCOL_VERSION);
-    hello.setLayout(kLayoutVersion);
-    hello.setVersion("hostile");
-    hello.setBootTime(fabric::boot_time());
-    hello.setToken(token);
-    hello.setInstance(instance);
-    hello.setPidfd(kj::heap<FileServer>(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0))));
+    say_hello(hello, token, instance);
     hello.setProcess(kj::heap<Callbacks>(*this));
     auto answer = login.send().wait(io_.waitScope);
     must(answer.hasSession(), std::string("login: ") + answer.getFailure().getMessage().cStr());

@@ -202,31 +202,27 @@ def garbage_on_the_socket_ends_its_connection_alone(town: Town) -> str:
     return f"{told}; the node grew by {grown >> 10} KiB"
 
 
-def answers_that_nobody_reads_cost_the_node_little(town: Town) -> str:
+def what_the_node_grows_by(town: Town, what: str, milliseconds: int, most: int) -> str:
+    """Calls with answers of some ten KB by a hostile client, beside a tenant that is served."""
     honest = Honest(town, "honest", "h/*", "read,write,admin")
     honest.save("h/m", range(16), 16 << 10)
     for number in range(60):  # each is some hundred bytes of an answer
         town.honest.speaker.ask(f"space x/n{number} stats")
     before = town.private_bytes()
-    told = wire(town, "wirer", "x/*", "read,write", 10000, "unread", look=town)
-    if town.most_private - before > 24 << 20:
+    told = wire(town, "wirer", "x/*", "read,write", milliseconds, what, look=town)
+    if town.most_private - before > most << 20:
         raise Failed(f"{told}: the node grew by {(town.most_private - before) >> 20} MiB")
     expect("blocks with the right bytes", honest.load("h/m", range(16), 16 << 10), 16)
     return f"{told}; the node grew by {(town.most_private - before) >> 10} KiB at most"
+
+
+def answers_that_nobody_reads_cost_the_node_little(town: Town) -> str:
+    return what_the_node_grows_by(town, "unread", 10000, 24)
 
 
 def calls_that_are_never_finished_end_their_connection(town: Town) -> str:
     """The node keeps the answer of a call until its client says that it is done with it."""
-    honest = Honest(town, "honest", "h/*", "read,write,admin")
-    honest.save("h/m", range(16), 16 << 10)
-    for number in range(60):
-        town.honest.speaker.ask(f"space x/n{number} stats")
-    before = town.private_bytes()
-    told = wire(town, "wirer", "x/*", "read,write", 60000, "unfinished", look=town)
-    if town.most_private - before > 96 << 20:
-        raise Failed(f"{told}: the node grew by {(town.most_private - before) >> 20} MiB")
-    expect("blocks with the right bytes", honest.load("h/m", range(16), 16 << 10), 16)
-    return f"{told}; the node grew by {(town.most_private - before) >> 10} KiB at most"
+    return what_the_node_grows_by(town, "unfinished", 60000, 96)
 
 
 def a_crowd_that_says_nothing_keeps_nobody_out(town: Town) -> str:
