@@ -41,7 +41,14 @@ class FileServer final : public rpc::File::Server {
     fabric::Descriptor fd_;
 };
 
+/** What a process asked before it ended may be heard after its end has been. */
+void must_be_connected(const ClientProcess& process) {
+    if (process.connection.get() == nullptr)
+        kj::throwFatalException(KJ_EXCEPTION(DISCONNECTED, "the process has ended"));
+}
+
 rpc::File::Client file_of(ClientProcess& process, fabric::Descriptor fd) {
+    must_be_connected(process);
     if (process.files >= ClientProcess::kFilesMost)
         kj::throwFatalException(KJ_EXCEPTION(OVERLOADED, "a process holds too many File objects",
                                              ClientProcess::kFilesMost));
@@ -271,6 +278,7 @@ class SessionServer final : public rpc::Session::Server {
     }
 
     kj::Promise<void> lane(LaneContext context) override {
+        must_be_connected(*process_);
         int ends[2];
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0)
             kj::throwFatalException(KJ_EXCEPTION(OVERLOADED, "no descriptor left"));
