@@ -12,8 +12,10 @@ is a failure; what is random comes from the seed, which each failure says.
 import argparse
 import os
 import random
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -225,6 +227,24 @@ def calls_that_are_never_finished_end_their_connection(town: Town) -> str:
     return what_the_node_grows_by(town, "unfinished", 60000, 96)
 
 
+def calls_of_a_client_that_is_gone_are_refused(town: Town) -> str:
+    """They lie in its socket when the node, which was stopped, hears that the process has ended."""
+    honest = Honest(town, "honest", "h/*", "read,write,admin")
+    honest.save("h/m", range(16), 16 << 10)
+    for number in range(10):
+        stop = threading.Timer(
+            1.0, town.node.send_signal, [signal.SIGSTOP]
+        )  # between login and calls
+        stop.start()
+        try:
+            wire(town, f"wirer{number}", "x/*", "read,write", 1000, "words")
+        finally:
+            stop.join()
+            town.node.send_signal(signal.SIGCONT)
+        expect("blocks with the right bytes", honest.load("h/m", range(16), 16 << 10), 16)
+    return "10 times"
+
+
 def a_crowd_that_says_nothing_keeps_nobody_out(town: Town) -> str:
     """The user's own limit, and the time that a login has."""
     honest = Honest(town, "honest", "h/*", "read,write,admin")
@@ -311,6 +331,7 @@ TESTS = [
     garbage_on_the_socket_ends_its_connection_alone,
     answers_that_nobody_reads_cost_the_node_little,
     calls_that_are_never_finished_end_their_connection,
+    calls_of_a_client_that_is_gone_are_refused,
     a_crowd_that_says_nothing_keeps_nobody_out,
 ]
 

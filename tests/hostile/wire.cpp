@@ -3,8 +3,8 @@
 //
 //     hostile_wire UID SOCKET TOKEN_FILE SEED MS WHAT...
 //
-// WHAT: garbage, halves, promises, crowd, unread, unfinished; each for MS. Prints what it did, a
-// line each; what must not happen ends it with words and status 1.
+// WHAT: garbage, halves, promises, crowd, unread, unfinished, words; each for MS. Prints what it
+// did, a line each; what must not happen ends it with words and status 1.
 #include <capnp/rpc.capnp.h>
 #include <capnp/serialize.h>
 #include <grp.h>
@@ -24,6 +24,9 @@ namespace {
 constexpr uint32_t kLoginQuestion = 1;
 constexpr uint16_t kSessionPlace = 1;  // the second pointer of login's answer
 constexpr uint16_t kQuery = 2;         // a method of Session
+constexpr uint16_t kOpen = 0;
+constexpr uint16_t kLane = 3;
+constexpr uint32_t kLastWords = 16;
 constexpr uint32_t kCrowd = 3000;
 constexpr uint32_t kUnreadCalls = 200000;
 
@@ -138,6 +141,23 @@ class Wire {
         fail("what is never finished is answered for ever");
     }
 
+    /** Logs in, and at the end of its time asks for what takes descriptors, and is gone. */
+    uint64_t last_words() {
+        std::vector<fabric::Descriptor> sockets;
+        sockets.push_back(logged_in(true));
+        usleep(static_cast<useconds_t>(life_ / 1000));
+        uint64_t times = 0;
+        for (uint32_t i = 0; i < kLastWords; i++) {
+            send_some(sockets[0].get(),
+                      session_call<rpc::Session::LaneParams>(2 * i + 2, kLane, [](auto) {}));
+            send_some(sockets[0].get(),
+                      session_call<rpc::Session::OpenParams>(
+                          2 * i + 3, kOpen, [](auto params) { params.setName("x/last"); }));
+            times++;
+        }
+        return times;
+    }
+
   private:
     static std::string stats_call(uint32_t question) {
         return session_call<rpc::Session::QueryParams>(
@@ -214,6 +234,7 @@ uint64_t act(Wire& wire, const std::string& what) {
     if (what == "crowd") return wire.crowd();
     if (what == "unread") return wire.unread();
     if (what == "unfinished") return wire.unfinished();
+    if (what == "words") return wire.last_words();
     fail("what is \"" + what + "\"?");
 }
 
