@@ -125,8 +125,10 @@ kj::Promise<void> Connection::counted(kj::Promise<void> write) {
     });
     co_await write;
     written = true;
-    // When the RPC system has counted the message out as well.
+    // When the RPC system has counted the message out as well: who looked before that saw one that
+    // is still to be written.
     flush_ = kj::evalLast([this] {
+                 read_on();
                  KJ_IF_MAYBE (network, network_) {
                      if (network->getCurrentQueueSize() == 0) buried_.clear();
                  }

@@ -514,7 +514,11 @@ void RemoteLink::stop(uint64_t deadline) {
 /** The lane gave a call back, on whatever thread. */
 void RemoteLink::answered(Lane::Call&& call, Reply&& reply) {
     if (call.mapped == nullptr) return call.done(std::move(reply));
-    if (reply.status == -WEFT_EPEER) {
+    // A call that was written while another node came went to that one, which knows no such
+    // opening. Acquire: pairs with Store::lost, which was before that node's lane.
+    bool astray =
+        reply.status == -WEFT_ECLOSED && call.mapped->gone.load(std::memory_order_acquire);
+    if (reply.status == -WEFT_EPEER || astray) {
         events_.unanswered(call.mapped, *call.request);
         return refuse(call);
     }

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # The fuzzers, of the asan build: tests/fuzz/run.sh [--seconds N] [--runs N] [--only NAME] [--merge]
-# Each NAME_fuzz first replays corpus/NAME, then looks for more for N seconds (4), or for N inputs in all. A line for each, with the
-# inputs a second, then `N passed, N failed`. What fails is kept in build/fuzz and repeated by naming it: NAME_fuzz FILE.
+# Each NAME_fuzz first replays corpus/NAME, then looks for more for N seconds (30), or for N inputs in all; two at a time. A line
+# for each, with the inputs a second, then `N passed, N failed`. What fails is kept in build/fuzz and repeated by naming it:
+# NAME_fuzz FILE.
 # --merge: what was found makes the corpus larger where it reaches more, and smaller where it does not.
 # WEFT_BUILD is the build to test; it must be one with the address sanitizer.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 build=${WEFT_BUILD:-build/asan}
-seconds=4
+seconds=30
 runs=
 only=
 merge=no
@@ -22,10 +23,10 @@ while [ $# -gt 0 ]; do
     shift
 done
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
-passed=0
-failed=0
+results=$(mktemp -d "${TMPDIR:-/tmp}/fuzz.XXXXXX")
+trap 'rm -rf "$results"' EXIT
 
-fuzz() { # NAME LONGEST_INPUT
+fuzz() { # NAME LONGEST_INPUT: prints its line, and leaves the file NAME where it passed, NAME.failed where not
     local name=$1 program=$build/tests/fuzz/${1}_fuzz found=build/fuzz/$1 corpus=tests/fuzz/corpus/$1
     local log=build/fuzz/$1.log limit=(-max_total_time="$seconds")
     [ -n "$only" ] && [ "$only" != "$name" ] && return
@@ -35,31 +36,31 @@ fuzz() { # NAME LONGEST_INPUT
         local less=build/fuzz/$name.merged
         rm -rf "$less"
         mkdir -p "$less"
-        "$program" -merge=1 -max_len="$2" -timeout=60 "$less" "$corpus" "$found" >"$log" 2>&1 || { tail -n 20 "$log"; failed=$((failed + 1)); return; }
+        "$program" -merge=1 -max_len="$2" -timeout=60 "$less" "$corpus" "$found" >"$log" 2>&1 || { tail -n 20 "$log"; touch "$results/$name.failed"; return; }
         rm -rf "$corpus"
         mv "$less" "$corpus"
         echo "$name: $(find "$corpus" -type f | wc -l) inputs, $(du -sb "$corpus" | cut -f 1) bytes"
-        passed=$((passed + 1))
+        touch "$results/$name"
         return
     fi
     # New inputs go to the first folder. An input that takes 20 s, or 2 GB, is a failure.
     if "$program" -max_len="$2" -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="build/fuzz/$name-" \
         "${limit[@]}" "$found" "$corpus" >"$log" 2>&1; then
-        passed=$((passed + 1))
+        touch "$results/$name"
         awk -v name="$name" '/number_of_executed_units/ { n = $2 } /average_exec_per_sec/ { r = $2 }
             / cov: / { for (i = 1; i < NF; i++) if ($i == "cov:") c = $(i + 1) }
             END { print name ": " n " inputs, " r " a second, " c " places reached" }' "$log"
     else
-        failed=$((failed + 1))
+        touch "$results/$name.failed"
         tail -n 40 "$log"
         echo "$name: failed; its log is $log"
     fi
 }
 
-fuzz text 1024
-fuzz json 4096
-fuzz node 2048
-fuzz abi 1024
+fuzz text 1024 & fuzz json 4096 & wait
+fuzz node 2048 & fuzz abi 1024 & wait
 fuzz socket 8192
+failed=$(find "$results" -name '*.failed' | wc -l)
+passed=$(($(find "$results" -type f | wc -l) - failed))
 echo "$passed passed, $failed failed"
 [ $failed = 0 ] && [ $passed != 0 ]
