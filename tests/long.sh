@@ -39,7 +39,7 @@ run planted python3 tests/planted/run.py
 run sim-writers build/release/tests/sim/weft_sim --writers-deep
 run seeds-planted tests/sim/run --planted
 run gateway-fuzz env WEFT_FUZZ=200000 tests/gateway/run.sh
-run fuzz env WEFT_BUILD="$PWD/build/asan" tests/fuzz/run.sh --seconds 600
+run fuzz env WEFT_BUILD="$PWD/build/asan" tests/fuzz/run.sh --seconds 600 --seed 0
 run hostile tests/hostile/run.sh --seconds 120
 run flip-all tests/conformance/run.sh --flip all
 run bench tests/bench/run.sh

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# The fuzzers, of the asan build: tests/fuzz/run.sh [--seconds N] [--runs N] [--only NAME] [--merge]
+# The fuzzers, of the asan build: tests/fuzz/run.sh [--seconds N] [--runs N] [--seed N] [--only NAME] [--merge]
 # Each NAME_fuzz first replays corpus/NAME, then looks for more for N seconds (30), or for N inputs in all; two at a time. A line
 # for each, with the inputs a second, then `N passed, N failed`. What fails is kept in build/fuzz and repeated by naming it:
 # NAME_fuzz FILE.
+# --seed: 1 where none is said, so that a run in CI tries what the last one tried; 0 is another one each time.
 # --merge: what was found makes the corpus larger where it reaches more, and smaller where it does not.
 # WEFT_BUILD is the build to test; it must be one with the address sanitizer.
 set -uo pipefail
@@ -10,12 +11,14 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 build=${WEFT_BUILD:-build/asan}
 seconds=30
 runs=
+seed=1
 only=
 merge=no
 while [ $# -gt 0 ]; do
     case "$1" in
         --seconds) seconds=$2; shift ;;
         --runs) runs=$2; shift ;;
+        --seed) seed=$2; shift ;;
         --only) only=$2; shift ;;
         --merge) merge=yes ;;
         *) echo "tests/fuzz/run.sh: unknown argument '$1'" >&2; exit 2 ;;
@@ -44,7 +47,7 @@ fuzz() { # NAME LONGEST_INPUT: prints its line, and leaves the file NAME where i
         return
     fi
     # New inputs go to the first folder. An input that takes 20 s, or 2 GB, is a failure.
-    if "$program" -max_len="$2" -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="build/fuzz/$name-" \
+    if "$program" -seed="$seed" -max_len="$2" -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix="build/fuzz/$name-" \
         "${limit[@]}" "$found" "$corpus" >"$log" 2>&1; then
         touch "$results/$name"
         awk -v name="$name" '/number_of_executed_units/ { n = $2 } /average_exec_per_sec/ { r = $2 }
