@@ -81,7 +81,9 @@ class Neighbours {
         shutdown(socket.get(), SHUT_WR);
         char answers[kChunk];
         ssize_t got = 0;
-        while ((got = recv(socket.get(), answers, sizeof answers, 0)) > 0) {
+        // The fuzzer's own alarm interrupts a wait that has a limit.
+        while ((got = recv(socket.get(), answers, sizeof answers, 0)) > 0 ||
+               (got < 0 && errno == EINTR)) {
         }
         must(got == 0 || errno == ECONNRESET, "the node ends a connection that is at its end");
         if (++said_ % 64 == 0) check();
@@ -115,6 +117,7 @@ class Neighbours {
     static void send_all(int fd, const std::string& bytes) {
         for (size_t at = 0; at < bytes.size();) {
             ssize_t sent = send(fd, bytes.data() + at, bytes.size() - at, MSG_NOSIGNAL);
+            if (sent < 0 && errno == EINTR) continue;
             if (sent <= 0) return;  // the node has ended it, as it may
             at += static_cast<size_t>(sent);
         }
