@@ -31,6 +31,7 @@ logs=$PWD/build/logs
 mkdir -p "$logs"
 TMPDIR=$(mktemp -d /tmp/weft.XXXXXX) # short: UNIX sockets lie in it
 export TMPDIR
+chmod 711 "$TMPDIR" # tests/hostile has other users' programs in it
 ticker=
 child=
 trap 'kill $ticker $child 2>/dev/null; rm -rf "$TMPDIR"' EXIT
