@@ -21,6 +21,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,7 +94,7 @@ def compile_one(command: dict[str, str], shadow: Path) -> str:
         words[words.index("-c") + 1] = str(shadow / source)
     first = next(i for i, word in enumerate(words) if re.search(r"clang\+\+[-\d]*$", word))
     words[first + 1 : first + 1] = [f"-I{shadow}"]
-    words = [word for word in words if word not in ("-O3", "-Werror")] + ["-O1", "-w"]
+    words = [word for word in words if word not in ("-O3", "-g1", "-Werror")] + ["-O1", "-w"]
     subprocess.run(words, cwd=command["directory"], check=True)
     return str(out)
 
@@ -114,8 +115,10 @@ def build_planted(patch: Path) -> Path:
         check=True,
     ).stdout
     words = shlex.split(link.split("&&")[1])
-    for name in objects:
-        words[words.index(name)] = compile_one(of[name], shadow)
+    with ThreadPoolExecutor(2) as workers:
+        made = workers.map(lambda name: (name, compile_one(of[name], shadow)), objects)
+        for name, planted_object in made:
+            words[words.index(name)] = planted_object
     program = shadow / TARGET
     words[words.index("-o") + 1] = str(program)
     subprocess.run(words, cwd=BUILD, check=True)
@@ -140,7 +143,7 @@ def planted(names: list[str], check: bool) -> int:
         patch for patch in sorted(PATCHES.glob("*.patch")) if not names or patch.stem in names
     ]
     failed = 0
-    for patch in patches:
+    for done, patch in enumerate(patches, 1):
         since = time.monotonic()
         try:
             wrong = plant(patch, SHADOWS / patch.stem) if check else ""
@@ -149,7 +152,8 @@ def planted(names: list[str], check: bool) -> int:
             wrong = said = str(error)
         failed += bool(wrong)
         seconds = time.monotonic() - since
-        print(f"{'FAILED' if wrong else 'ok'}: {patch.stem} ({seconds:.0f} s) {said}", flush=True)
+        place = f"{done} of {len(patches)}, {seconds:.0f} s"
+        print(f"{'FAILED' if wrong else 'ok'}: {patch.stem} ({place}) {said}", flush=True)
     print(f"{len(patches) - failed} passed, {failed} failed")
     return 1 if failed or not patches else 0
 

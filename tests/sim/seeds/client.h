@@ -41,14 +41,15 @@ class Thread {
     void reopen(Place& place);
     void finish();
     void act(Place& place);
-    void stumble();
+    void stumble(uint64_t steps, uint64_t least_ns);
 
     // An op and what is told of it.
     weft_op op_of(uint32_t kind, const Place& place, uint64_t key) const;
     /** Submits it and waits for its event. buffer: its memory, if it names any. */
     weft_event go(weft_op op, std::byte* buffer = nullptr);
     void submit(weft_op& op);
-    weft_event reap(const weft_op& op, uint64_t began);
+    void begin();
+    weft_event reap(const weft_op& op);
     weft_op list_of(uint32_t kind, const Place& place, std::vector<weft_item>& items) const;
     std::vector<uint64_t> some_keys(uint64_t most);
     Name name_of(const Place& place, uint64_t key) const {
@@ -87,7 +88,8 @@ class Thread {
     uint32_t all_ = 0;  // all of this process's memory
     std::byte* memory_ = nullptr;
     uint64_t next_tag_ = 1;
-    uint32_t pauses_ = 0;              // of this process, when the op was submitted
+    uint64_t began_ = 0;               // the op that is under way
+    uint32_t pauses_ = 0;              // of this process, until then
     std::vector<uint64_t> abandoned_;  // reservations
     std::set<Name> open_;              // what they are of: no engine saves that beside them
 };

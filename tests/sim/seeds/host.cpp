@@ -41,6 +41,7 @@ Host::Host(uint64_t seed, Histories& memory) : scheduler(seed, memory), memory(m
     set.ttl_s = random.one_in(4) ? 1 : 0;
     static constexpr uint32_t kPieces[] = {1024, 8 << 10, 64 << 10};
     set.piece = kPieces[random.below(3)];
+    set.follow_one_in = random.one_in(2) ? 1 : 4;
     set.state = !random.one_in(4);
     auto often = [&](uint32_t most) {
         return random.one_in(3) ? 0 : static_cast<uint32_t>(random.between(1, most));

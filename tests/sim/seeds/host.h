@@ -28,8 +28,9 @@ struct Setting {
     uint64_t quota = 0;
     uint32_t ttl_s = 0;
     uint32_t keys = 6;
-    uint32_t piece = 8 << 10;  // of a copy, between two yields
-    uint32_t kills = 0;        // of clients
+    uint32_t piece = 8 << 10;    // of a copy, between two yields
+    uint32_t follow_one_in = 3;  // loads
+    uint32_t kills = 0;          // of clients
     uint32_t pauses = 0;
     uint32_t cuts = 0;         // of connections
     uint32_t node_ends = 0;    // kills and clean ends

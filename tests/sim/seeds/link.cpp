@@ -30,6 +30,19 @@ std::set<uint32_t> lacking(const Mapped& mapped, const Reply& reply) {
     return ids;
 }
 
+/** Of a slot that the node named, another block may be there before the answer is. */
+void count_outlived(const Mapped& mapped, const Request& request, const Reply& reply) {
+    if (request.verb != Verb::locate) return;
+    Aside aside;
+    for (const ReplyItem& item : reply.items) {
+        if (item.status != 0 || item.slot == kNoSlot) continue;
+        uint64_t gen = mapped.reader().slot(item.slot).gen.load_relaxed();
+        if (gen == item.gen) continue;
+        host().event("answer-outlived-block");
+        if (gen % 2 == 0) host().event("slot-refilled-before-answer");
+    }
+}
+
 void to_node(const ConnectionPtr& connection, std::function<void()> work) {
     if (!connection->open) return;
     connection->to_node->post(connection->node_pipe.due(), [connection, work = std::move(work)] {
@@ -443,6 +456,7 @@ void HostLink::answered(Call&& call, Reply&& reply) {
         events_.unanswered(call.mapped, *call.request);
         return refuse(call);
     }
+    count_outlived(*call.mapped, *call.request, reply);
     std::set<uint32_t> ids = lacking(*call.mapped, reply);
     if (ids.empty()) return call.done(std::move(reply));
     struct Kept {

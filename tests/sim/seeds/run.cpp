@@ -271,6 +271,8 @@ const std::vector<std::string>& named_events() {
                                                     "segment-pushed-late",
                                                     "segment-asked-for",
                                                     "segment-retired",
+                                                    "answer-outlived-block",
+                                                    "slot-refilled-before-answer",
                                                     "allocation-failed",
                                                     "map-failed",
                                                     "disk-failed",

@@ -106,12 +106,13 @@ void Thread::act(Place& place) {
     }
 }
 
-/** Now and then a look is long: the process is stopped in the middle of it. */
-void Thread::stumble() {
+/** Now and then a look is long: the process is stopped in the middle of it, that is within so many
+ * steps. */
+void Thread::stumble(uint64_t steps, uint64_t least_ns) {
     Proc& proc = machine().process();
     if (!random_.one_in(3) || proc.pause_at != kNever) return;
-    proc.pause_at = proc.steps + random_.between(1, 16);
-    proc.pause_ns = random_.scale(20 * kMicrosecond, 5 * kMs);
+    proc.pause_at = proc.steps + random_.between(1, steps);
+    proc.pause_ns = random_.scale(least_ns, 250 * least_ns);
 }
 
 bool Thread::open(Place& place) {
@@ -190,22 +191,26 @@ std::vector<uint64_t> Thread::some_keys(uint64_t most) {
 
 void Thread::submit(weft_op& op) {
     op.tag = next_tag_++;
-    pauses_ = machine().process().pauses;
     if (store_.submit(*queue_, &op, 1) != 1) machine().fail("P8: a queue takes no op");
 }
 
-weft_event Thread::reap(const weft_op& op, uint64_t began) {
+/** An op's time begins now; and anew whenever the process was stopped in it. */
+void Thread::begin() {
+    began_ = machine().now();
+    pauses_ = machine().process().pauses;
+}
+
+weft_event Thread::reap(const weft_op& op) {
     uint64_t limit = (op.timeout_ms != 0 ? op.timeout_ms : kTimeoutMs) * kMs + kSlack;
     weft_event event{};
-    for (;;) {
-        int32_t got = queue_->reap(&event, 1, static_cast<int32_t>(limit / kMs));
-        bool paused = pauses_ != machine().process().pauses;
-        pauses_ = machine().process().pauses;
-        if (got == 1 && (paused || machine().now() <= began + limit)) break;
-        if (!paused)
+    for (bool got = false; !got;) {
+        got = queue_->reap(&event, 1, static_cast<int32_t>(limit / kMs)) == 1;
+        if (pauses_ != machine().process().pauses) {
+            begin();
+        } else if (!got || machine().now() > began_ + limit) {
             machine().fail("P8: an op of kind " + std::to_string(op.kind) +
                            " does not end within its time");
-        began = machine().now();
+        }
     }
     if (event.tag >= next_tag_) machine().fail("P8: an event of no op");
     return event;
@@ -213,9 +218,9 @@ weft_event Thread::reap(const weft_op& op, uint64_t began) {
 
 weft_event Thread::go(weft_op op, std::byte* buffer) {
     if (buffer != nullptr) host().begin_op(buffer);
-    uint64_t began = machine().now();
+    begin();
     submit(op);
-    weft_event event = reap(op, began);
+    weft_event event = reap(op);
     if (event.tag != op.tag) machine().fail("P8: two events of one op");
     if (buffer != nullptr) host().end_op(buffer);
     if (machine().tracing)
@@ -264,10 +269,20 @@ void Thread::load(Place& place, const Get& get) {
     op.region = region_;
     op.offset = static_cast<uint64_t>(buffer - memory_);
     op.part = static_cast<uint16_t>(random_.below(place.parts));
-    if (random_.one_in(2)) op.flags |= WEFT_VERIFY;
+    // Followers ask the node, and read what it named when its answer is there.
+    bool follow = random_.one_in(host().set.follow_one_in);
+    if (follow) {
+        op.flags |= WEFT_FOLLOW;
+        op.ttl_s = number_ + 1;
+    } else if (random_.one_in(2)) {
+        op.flags |= WEFT_VERIFY;
+    }
     if (random_.one_in(4)) op.flags |= WEFT_WAIT_WRITER;
+    stumble(40, 400 * kMicrosecond);  // others fill slots meanwhile
     weft_event event = go(op, buffer);
     read(place, get);
+    // A follower is also told of the end of what it read last.
+    if (event.status == -WEFT_EMISS && follow && event.detail == WEFT_MISS_PARTIAL) return;
     if (event.status == -WEFT_EMISS) return missed(get, event.detail);
     if (event.status != 0) return other(place, event);
     std::string torn;
@@ -325,7 +340,7 @@ void Thread::view_now(Place& place, uint64_t key) {
     Get get = model_.begin_get(name_of(place, key));
     weft_item item{0x1000 + key, key, 0, 0, 0};
     uint64_t handle = 0;
-    stumble();
+    stumble(16, 20 * kMicrosecond);
     int32_t count = store_.view(place.opened.space, 0, &item, 1, &handle);
     read(place, get);
     if (count == -WEFT_EFENCED) {
@@ -346,7 +361,7 @@ void Thread::look(Place& place, uint64_t key) {
     Get get = model_.begin_get(name_of(place, key));
     if (mapped->fenced() || !served(*mapped, machine().now())) return;
     Key wanted{0x1000 + key, key};
-    stumble();
+    stumble(16, 20 * kMicrosecond);
     uint64_t before = table_of(*mapped);
     Found found;
     Look look =
@@ -396,14 +411,14 @@ void Thread::cancel(Place& place, uint64_t key) {
     load.region = region_;
     load.flags = WEFT_WAIT_WRITER;
     host().begin_op(buffer);
-    uint64_t began = machine().now();
+    begin();
     submit(load);
     weft_op cancel{};
     cancel.kind = WEFT_OP_CANCEL;
     cancel.offset = load.tag;
     submit(cancel);
     for (int i = 0; i < 2; i++) {
-        weft_event event = reap(load, began);
+        weft_event event = reap(load);
         if (event.tag != load.tag) continue;
         host().end_op(buffer);
         if (event.status == -WEFT_ECANCELED) host().event("cancelled");
