@@ -23,7 +23,7 @@
 namespace weft::fabric::sim {
 
 constexpr uint32_t kProcessesMax = 24;  // of one run, dead ones too
-constexpr uint64_t kVisible = 100'000;  // ns
+constexpr uint64_t kVisible = 1'000'000;  // ns
 
 struct Clock {
     std::array<uint32_t, kProcessesMax> at{};

@@ -61,7 +61,7 @@ class Thread {
     void read(const Place& place, const Get& get);
 
     // What engines do.
-    void save(Place& place, uint64_t key);
+    void save(Place& place, uint64_t key, uint32_t flags = 0);
     void save_list(Place& place);
     void save_in_place(Place& place, uint64_t key);
     void end_in_place(Place& place, const Name& name, uint32_t put, uint64_t reservation);
@@ -89,6 +89,7 @@ class Thread {
     std::byte* memory_ = nullptr;
     uint64_t next_tag_ = 1;
     uint64_t began_ = 0;               // the op that is under way
+    uint32_t nodes_ = 1;               // that it knows of
     uint32_t pauses_ = 0;              // of this process, until then
     std::vector<uint64_t> abandoned_;  // reservations
     std::set<Name> open_;              // what they are of: no engine saves that beside them

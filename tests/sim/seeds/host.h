@@ -28,9 +28,10 @@ struct Setting {
     uint64_t quota = 0;
     uint32_t ttl_s = 0;
     uint32_t keys = 6;
-    uint32_t piece = 8 << 10;    // of a copy, between two yields
-    uint32_t follow_one_in = 3;  // loads
-    uint32_t kills = 0;          // of clients
+    uint32_t piece = 8 << 10;     // of a copy, between two yields
+    uint32_t follow_one_in = 3;   // loads
+    uint32_t replace_one_in = 4;  // saves
+    uint32_t kills = 0;           // of clients
     uint32_t pauses = 0;
     uint32_t cuts = 0;         // of connections
     uint32_t node_ends = 0;    // kills and clean ends
@@ -79,6 +80,9 @@ class Host {
     bool lock_there = false;
     bool lock_clean = false;
     Proc* lock_holder = nullptr;
+
+    /** A process that may have mapped what it has closed, while nobody touches it. */
+    std::function<bool(const Proc&)> lingers;
 
     /** Something happened that the run counts. */
     void event(const char* name) { events.insert(name); }

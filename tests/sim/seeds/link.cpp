@@ -165,7 +165,8 @@ Status HostLink::connect_once() {
                     {},
                     {},
                     {},
-                    instance_};
+                    instance_,
+                    kNever};
     network().connections.push_back(connection_);
     ConnectionPtr mine = connection_;
     Result<Nothing> login = await<Nothing>([mine, token = token_](HostServer& of, Attached*) {
@@ -264,6 +265,18 @@ std::shared_ptr<Mapped> HostLink::mapped_of(const Proc& proc, const std::string&
         }
     }
     return nullptr;
+}
+
+bool HostLink::lingers(const Proc& proc) {
+    for (const ConnectionPtr& connection : network().connections) {
+        if (connection->client != &proc || !connection->open) continue;
+        const HostLink& link = *connection->link;
+        for (const auto& [id, call] : link.under_way_) {
+            if (call.mapped != nullptr && !link.spaces_.contains(call.mapped->opening()))
+                return true;
+        }
+    }
+    return false;
 }
 
 void HostLink::lose() {
@@ -494,6 +507,7 @@ void HostLink::run(const std::shared_ptr<Mapped>& mapped, Request& request, Done
             if (!by->open || found == by->server->processes.end()) return;
             Done answer = [by, id](Reply&& reply) {
                 auto kept = std::make_shared<Reply>(std::move(reply));
+                if (by->answers_left != kNever && by->answers_left-- == 0) return network().cut(by);
                 by->lane->post(by->lane_client_pipe.due(), [by, id, kept] {
                     if (!by->open) return;
                     HostLink& link = *by->link;

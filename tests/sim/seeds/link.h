@@ -33,6 +33,8 @@ class HostLink final : public Link {
     /** One of a process's openings; nullptr: it has none of these. */
     static std::shared_ptr<Mapped> mapped_of(const Proc& proc, const std::string& name,
                                              uint64_t version);
+    /** Does a request that is not answered keep what the process has closed? */
+    static bool lingers(const Proc& proc);
 
   private:
     struct Call {

@@ -80,7 +80,9 @@ Get Model::begin_get(const Name& name) {
     // Whoever has not heard of them is not held to what others did; memory may be as late as it
     // can.
     if (host().scheduler.random().one_in(2)) return get;
+    get.heard = true;
     get.floor = floor(name.space);
+    for (const Removal& removal : removals_[name]) learn(removal.known);
     learn(floors_[name.space].known);
     Name any = name;
     for (any.part = 0; any.part < host().set.parts; any.part++) {
@@ -118,7 +120,7 @@ uint64_t Model::there_since(const Name& base, const std::vector<uint32_t>& parts
 void Model::hit(const Get& get, const std::vector<uint32_t>& parts) {
     uint64_t since = parts[0] == 0 ? kNever : there_since(get.name, parts);
     for (const Removal& removal : removals_[get.name]) {
-        if (since < removal.began && removal.ended < get.began)
+        if (get.heard && since < removal.began && removal.ended < get.began)
             return broken("P6: a block that was removed", get, parts[0]);
     }
     for (uint32_t number : parts) {
@@ -133,9 +135,10 @@ void Model::hit(const Get& get, const std::vector<uint32_t>& parts) {
             return broken("P1: parts of two writers", get, number);
         if (get.name.version < std::min(get.floor, floor(get.name.space)))
             return broken("P2: a block below the floor", get, number);
-        if (put.outcome == Outcome::done && put.expires < get.began && !touched_.contains(get.name))
+        if (put.outcome == Outcome::done && put.expires < get.began &&
+            !touched_.contains(get.name) && !pinned_.contains(get.name))
             return broken("P1: a block that has expired", get, number);
-        if (since == kNever || parts.size() > 1) continue;
+        if (!get.heard || since == kNever || parts.size() > 1) continue;
         for (uint32_t other : by_name_[name]) {
             const Put& later = puts_[other];
             if (put.ended < later.began && later.ended < get.began && later.published)
@@ -171,7 +174,7 @@ void Model::end_remove(const Name& name, uint64_t began, Outcome outcome) {
     removes.last_end = std::max(removes.last_end, now());
     // One whose answer is lost may still be carried out.
     if (outcome != Outcome::unknown) removes.under_way--;
-    if (outcome == Outcome::done) removals_[name].push_back({began, now()});
+    if (outcome == Outcome::done) removals_[name].push_back({began, now(), known()});
 }
 
 }  // namespace weft::seeds

@@ -41,6 +41,7 @@ struct Put {
 struct Get {
     Name name;
     uint64_t began = 0;
+    bool heard = false;       // of what others did: then it is held to that
     uint64_t floor = 0;       // acknowledged before
     uint64_t since = 0;       // from when on the block has been there; 0: it is not known to be
     uint64_t excuses = 0;     // at that time
@@ -74,6 +75,8 @@ class Model {
     void end_remove(const Name& name, uint64_t began, Outcome outcome);
     /** From now on the expiry is not known. */
     void touched(const Name& name) { touched_[name] = host().scheduler.now(); }
+    /** What replaces it while it is pinned may live longer than it would. */
+    void pinned(const Name& name) { pinned_.insert(name); }
     uint64_t floor(uint32_t space) const {
         auto found = floors_.find(space);
         return found == floors_.end() ? 0 : found->second.acknowledged;
@@ -93,6 +96,7 @@ class Model {
     struct Removal {
         uint64_t began;
         uint64_t ended;
+        Clock known;  // of its remover at its event
     };
     uint64_t there_since(const Name& base, const std::vector<uint32_t>& parts) const;
     void broken(const std::string& what, const Get& get, uint32_t put);
@@ -107,6 +111,7 @@ class Model {
     };
     std::map<Name, Removes> removes_;
     std::map<Name, uint64_t> touched_;
+    std::set<Name> pinned_;
     std::set<Name> expire_;  // some put of it does
 };
 

@@ -65,6 +65,7 @@ struct Connection {
     MailboxPtr lane;
     Pipe client_pipe, node_pipe, lane_client_pipe, lane_node_pipe;
     uint64_t instance = 0;
+    uint64_t answers_left = kNever;  // then it ends, the last one still on its way
 };
 using ConnectionPtr = std::shared_ptr<Connection>;  // shared by its two ends and what is under way
 

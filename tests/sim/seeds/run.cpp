@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/sim/seeds/client.h"
+#include "tests/sim/seeds/link.h"
 #include "tests/sim/seeds/network.h"
 
 namespace weft::seeds {
@@ -99,7 +100,8 @@ Proc* Run::some_client() {
 void Run::end_node(bool clean) {
     Random& random = machine().random();
     Proc* late = random.one_in(2) ? some_client() : nullptr;
-    if (late != nullptr) machine().pause(*late, random.between(500, 6000) * kMs);
+    if (late != nullptr)
+        machine().pause(*late, random.between(200, random.one_in(2) ? 1200 : 6000) * kMs);
     if (clean) {
         host().event("node-ended-cleanly");
         node_stops_ = true;
@@ -108,8 +110,8 @@ void Run::end_node(bool clean) {
         host().event("node-killed");
         node_->kill_at = node_->steps + random.scale(1, 3000);
     }
-    uint64_t until = machine().now() + random.scale(10 * kMs, 3000 * kMs);
-    while (machine().now() < until && node_->alive) machine().sleep(20 * kMs);
+    uint64_t until = machine().now() + random.scale(kMs, 3000 * kMs);
+    while (machine().now() < until && node_->alive) machine().sleep(5 * kMs);
     machine().kill(*node_);
     start_node();
 }
@@ -147,7 +149,12 @@ void Run::misfortune() {
         if (connection->client == victim && connection->open) {
             host().event("connection-cut");
             machine().trace("connection cut of " + victim->name);
-            network().cut(connection);
+            // At any time, or when an answer is on its way.
+            if (random.one_in(2)) {
+                connection->answers_left = random.scale(1, 16) - 1;
+            } else {
+                network().cut(connection);
+            }
         }
     }
 }
@@ -272,7 +279,6 @@ const std::vector<std::string>& named_events() {
                                                     "segment-asked-for",
                                                     "segment-retired",
                                                     "answer-outlived-block",
-                                                    "slot-refilled-before-answer",
                                                     "allocation-failed",
                                                     "map-failed",
                                                     "disk-failed",
@@ -304,6 +310,7 @@ Ran run_seed(uint64_t seed, const Less& less, Histories& memory, bool trace) {
     Scheduler& scheduler = simulated.scheduler;
     scheduler.tracing = trace;
     scheduler.on_death = on_death;
+    simulated.lingers = HostLink::lingers;
     scheduler.on_pause = [](Proc& proc) {
         if (proc.copying > 0) host().event("paused-in-copy");
     };

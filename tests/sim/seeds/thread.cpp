@@ -13,6 +13,18 @@ constexpr uint64_t kSlack = 1000 * kMs;  // beyond an op's timeout, for its thre
 
 Scheduler& machine() { return host().scheduler; }
 
+/** While one lives, its process may have mapped what the node knows of no more. */
+class Closing {
+  public:
+    Closing() { proc_.closing++; }
+    ~Closing() { proc_.closing--; }
+    Closing(const Closing&) = delete;
+    Closing& operator=(const Closing&) = delete;
+
+  private:
+    Proc& proc_ = machine().process();
+};
+
 uint64_t table_of(const Mapped& mapped) {
     Aside aside;
     return mapped.reader().header().table.load_relaxed();
@@ -53,6 +65,9 @@ void Thread::work() {
 
 void Thread::act(Place& place) {
     uint64_t key = random_.below(host().set.keys);
+    // A node that comes anew is fenced against what the one before it served.
+    uint32_t nodes = network().nodes;
+    if (std::exchange(nodes_, nodes) < nodes && random_.one_in(3)) return advance(place);
     switch (random_.below(40)) {
         case 0:
             return advance(place);
@@ -137,9 +152,10 @@ void Thread::reopen(Place& place) {
         abandoned_.clear();
         open_.clear();
     }
-    machine().process().closing++;
-    Status closed = store_.close_namespace(place.opened.space);
-    machine().process().closing--;
+    Status closed = [&] {
+        Closing closing;
+        return store_.close_namespace(place.opened.space);
+    }();
     if (!closed) machine().fail("P8: a namespace does not close: " + closed.failure().message);
     if (!open(place)) machine().trace("gives up");
 }
@@ -355,6 +371,8 @@ void Thread::view_now(Place& place, uint64_t key) {
 
 /** The look-up alone: of all that look it alone says for certain that a block is not there. */
 void Thread::look(Place& place, uint64_t key) {
+    // The store knows nothing of this look: another thread may close the opening meanwhile.
+    Closing closing;
     std::shared_ptr<Mapped> mapped = HostLink::mapped_of(
         machine().process(), place.number == 0 ? "t/a" : "t/b", place.opened.version);
     if (mapped == nullptr) return;
@@ -384,6 +402,7 @@ void Thread::match(Place& place) {
     }
     weft_op op = list_of(WEFT_OP_MATCH, place, items);
     op.flags |= WEFT_CHAIN | WEFT_PIN;
+    for (const Get& get : gets) model_.pinned(get.name);
     weft_event event = go(op);
     if (event.status != 0) return other(place, event);
     if (event.value < items.size()) missed(gets[event.value], event.detail);
@@ -392,7 +411,8 @@ void Thread::match(Place& place) {
     host().event("pinned");
     uint32_t space = place.opened.space;
     for (uint64_t i = 0; i < event.value && i < 2; i++) {
-        machine().sleep(random_.scale(kMicrosecond, 300 * kMs));
+        if (random_.one_in(3)) save(place, gets[i].name.key, WEFT_REPLACE);
+        machine().sleep(random_.scale(100 * kMicrosecond, 300 * kMs));
         if (place.opened.space != space) break;  // it was fenced, and opened anew
         Get get = model_.begin_get(gets[i].name);
         get.since = gets[i].began;

@@ -26,7 +26,7 @@ Outcome outcome_of(int32_t status) {
 
 }  // namespace
 
-void Thread::save(Place& place, uint64_t key) {
+void Thread::save(Place& place, uint64_t key, uint32_t flags) {
     Name name = name_of(place, key);
     if (open_.contains(name)) return;
     name.part = place.parts > 1 ? client_.rank : 0;
@@ -35,7 +35,8 @@ void Thread::save(Place& place, uint64_t key) {
     op.region = region_;
     op.offset = static_cast<uint64_t>(buffer - memory_);
     op.part = static_cast<uint16_t>(name.part);
-    if (random_.one_in(4)) op.flags |= WEFT_REPLACE;
+    op.flags |= flags;
+    if (random_.one_in(host().set.replace_one_in)) op.flags |= WEFT_REPLACE;
     if (random_.one_in(4)) op.flags |= WEFT_WAIT_WRITER;
     if (random_.one_in(10)) op.ttl_s = 1;
     uint32_t put = model_.begin_put(name, client_.writer, op.ttl_s != 0 ? op.ttl_s : place.ttl_s);
@@ -78,7 +79,7 @@ void Thread::save_in_place(Place& place, uint64_t key) {
     name.part = place.parts > 1 ? client_.rank : 0;
     weft_op op = op_of(WEFT_OP_RESERVE, place, key);
     op.part = static_cast<uint16_t>(name.part);
-    if (random_.one_in(4)) op.flags |= WEFT_REPLACE;
+    if (random_.one_in(host().set.replace_one_in)) op.flags |= WEFT_REPLACE;
     if (random_.one_in(3)) op.flags |= WEFT_WAIT_WRITER;
     uint32_t put = model_.begin_put(name, client_.writer, place.ttl_s);
     weft_event event = go(op);
