@@ -63,9 +63,9 @@ void Network::cut(const ConnectionPtr& connection) {
     connection->open = false;
     Random& random = machine().random();
     uint64_t now = machine().now();
-    uint64_t most = random.one_in(4) ? 1'500'000'000 : 5'000'000;
-    connection->to_client->post(now + random.scale(1000, most),
-                                [connection] { connection->noticed = true; });
+    uint64_t takes =
+        random.one_in(4) ? random.between(5'000'000, 1'500'000'000) : random.scale(1000, 5'000'000);
+    connection->to_client->post(now + takes, [connection] { connection->noticed = true; });
 }
 
 /** The connection ends first, then the pidfd says so. */
