@@ -36,7 +36,7 @@ Histories::~Histories() {
     munmap(granules_, kBytesMax / kGranule * sizeof(Granule));
 }
 
-void Histories::reset(Chance& chance) {
+void Histories::reset(Chance& chance, uint64_t visible) {
     for (size_t i = 0; i < known_count_; i++) {
         *known_[i].raw = 0;
         number_[known_[i].raw - words_] = 0;
@@ -47,6 +47,7 @@ void Histories::reset(Chance& chance) {
     clocks_.fill(Process());
     fenced_ = Clock();
     chance_ = &chance;
+    visible_ = visible;
     process_ = kOutside;
     run_++;
     stale_loads_ = 0;
@@ -65,7 +66,7 @@ Histories::Word& Histories::know(uint64_t* raw) {
     Word& word = known_[known_count_++];
     word.raw = raw;
     word.stores = 1;
-    word.storers = 0;
+    word.storers = word.seers = 0;
     word.last[0] = {*raw, 0, 0};
     for (Sights& sights : word.sights) sights.count = 0;
     number_[raw - words_] = static_cast<uint32_t>(known_count_);
@@ -80,6 +81,7 @@ uint32_t Histories::keep(const Clock& clock) {
 /** The current process wrote or read this store. */
 void Histories::see(Word& word, uint32_t store) {
     uint32_t event = ++clocks_[process_].now.at[process_];
+    word.seers |= 1U << process_;
     Sights& sights = word.sights[process_];
     if (sights.count > 0 && sights.last[sights.count - 1].store == store) return;
     if (sights.count == kSights) {
@@ -116,7 +118,7 @@ uint64_t Histories::load(const uint64_t* raw, Order order) {
             break;
         }
     }
-    while (oldest < newest && word->last[(oldest + 1) % kStores].made + kVisible < chance_->now())
+    while (oldest < newest && word->last[(oldest + 1) % kStores].made + visible_ < chance_->now())
         oldest++;
     uint32_t stale = newest > oldest ? chance_->choose(newest - oldest + 1) : 0;
     if (stale > 0) stale_loads_++;
@@ -128,25 +130,34 @@ uint64_t Histories::load(const uint64_t* raw, Order order) {
     return read.value;
 }
 
+/** Others may do something first, if any of them has looked at the word. */
+Histories::Word& Histories::about_to_store(uint64_t* raw) {
+    Word& word = know(raw);
+    if ((word.seers & ~(1U << process_)) == 0) return word;
+    chance_->yield();
+    return know(raw);  // others may have made more words known
+}
+
 void Histories::store(uint64_t* raw, uint64_t value, Order order) {
     if (process_ == kOutside) {
         *raw = value;
         return;
     }
-    Word& word = know(raw);
+    Word& word = about_to_store(raw);
     see(word, word.stores);
     Process& process = clocks_[process_];
     append(word, value, order == Order::release ? keep(process.now) : process.released);
 }
 
 uint64_t Histories::update(uint64_t* raw, uint64_t value, bool add, bool acquire_release) {
-    uint64_t before = *raw;
-    uint64_t after = add ? before + value : value;
     if (process_ == kOutside) {
-        *raw = after;
+        uint64_t before = *raw;
+        *raw = add ? before + value : value;
         return before;
     }
-    Word& word = know(raw);
+    Word& word = about_to_store(raw);
+    uint64_t before = *raw;
+    uint64_t after = add ? before + value : value;
     Process& process = clocks_[process_];
     // It continues the release sequence that it read from.
     Clock carried = carries_[word.last[(word.stores - 1) % kStores].carry];

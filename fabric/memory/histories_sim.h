@@ -12,7 +12,7 @@
 //
 // Invariants: what is forgotten (old stores, old reads) only ever forbids, so every outcome is one
 // that C++ allows; threads of one process share a clock, as if they ran on one processor; a store
-// is seen by everybody kVisible after it was made, which C++ leaves open and machines do not.
+// is seen by everybody some time after it was made, which C++ leaves open and machines do not.
 #pragma once
 #include <array>
 #include <cstddef>
@@ -23,7 +23,6 @@
 namespace weft::fabric::sim {
 
 constexpr uint32_t kProcessesMax = 24;  // of one run, dead ones too
-constexpr uint64_t kVisible = 1'000'000;  // ns
 
 struct Clock {
     std::array<uint32_t, kProcessesMax> at{};
@@ -37,7 +36,8 @@ struct Clock {
 class Chance {
   public:
     virtual ~Chance() = default;
-    /** The current process is about to look at memory that others store to. */
+    /** The current process is about to look at memory that others store to, or to store to memory
+     * that others look at. */
     virtual void yield() = 0;
     /** Which of `count` (at least 2) stores a load returns: 0 is the newest. */
     virtual uint32_t choose(uint32_t count) = 0;
@@ -53,8 +53,8 @@ class Histories : public Model {
 
     Histories();
     ~Histories() override;
-    /** Zeroes the words, forgets everything. */
-    void reset(Chance& chance);
+    /** Zeroes the words, forgets everything. visible: ns after which everybody sees a store. */
+    void reset(Chance& chance, uint64_t visible);
     void set_process(uint32_t process) { process_ = process; }
     uint64_t* words() { return words_; }
     std::byte* bytes() { return bytes_; }
@@ -95,6 +95,7 @@ class Histories : public Model {
         uint64_t* raw;
         uint32_t stores = 0;   // ever; the last kStores are kept, at their number modulo kStores
         uint32_t storers = 0;  // a bit a process
+        uint32_t seers = 0;    // likewise: who loaded it or stored to it
         std::array<Store, kStores> last;
         std::array<Sights, kProcessesMax> sights;
     };
@@ -112,6 +113,7 @@ class Histories : public Model {
 
     Word* find(const uint64_t* raw) const;
     Word& know(uint64_t* raw);
+    Word& about_to_store(uint64_t* raw);
     uint32_t keep(const Clock& clock);
     void see(Word& word, uint32_t store);
     void append(Word& word, uint64_t value, uint32_t carry);
@@ -127,6 +129,7 @@ class Histories : public Model {
     std::array<Process, kProcessesMax> clocks_;
     Clock fenced_;
     Chance* chance_ = nullptr;
+    uint64_t visible_ = 0;
     uint32_t process_ = kOutside;
     uint32_t run_ = 0;
     uint64_t stale_loads_ = 0;

@@ -41,6 +41,7 @@ class Thread {
     void reopen(Place& place);
     void finish();
     void act(Place& place);
+    void read_only(Place& place, uint64_t key);
     void stumble(uint64_t steps, uint64_t least_ns);
 
     // An op and what is told of it.
@@ -88,6 +89,7 @@ class Thread {
     uint32_t all_ = 0;  // all of this process's memory
     std::byte* memory_ = nullptr;
     uint64_t next_tag_ = 1;
+    bool reader_ = false;              // it seldom asks the node for anything
     uint64_t began_ = 0;               // the op that is under way
     uint32_t nodes_ = 1;               // that it knows of
     uint32_t pauses_ = 0;              // of this process, until then

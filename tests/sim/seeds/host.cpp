@@ -38,11 +38,14 @@ Host::Host(uint64_t seed, Histories& memory) : scheduler(seed, memory), memory(m
     }
     if (set.part_bytes <= 4096 && random.one_in(2))
         set.keys = static_cast<uint32_t>(random.between(16, 100));
-    // Everybody at a few blocks, which are written again and again.
-    if (random.one_in(4)) {
+    set.hot = random.one_in(3);
+    if (set.hot) {
         set.keys = static_cast<uint32_t>(random.between(1, 4));
         set.replace_one_in = 1;
+        set.rest_one_in = 40;
+        set.operations += 150;
     }
+    set.advance_one_in = random.one_in(2) ? 8 : 1;
     set.ttl_s = random.one_in(4) ? 1 : 0;
     static constexpr uint32_t kPieces[] = {1024, 8 << 10, 64 << 10};
     set.piece = kPieces[random.below(3)];

@@ -31,6 +31,9 @@ struct Setting {
     uint32_t piece = 8 << 10;     // of a copy, between two yields
     uint32_t follow_one_in = 3;   // loads
     uint32_t replace_one_in = 4;  // saves
+    bool hot = false;             // everybody at a few blocks, which are written again and again
+    uint32_t rest_one_in = 3;     // ops, after which an engine does nothing for a while
+    uint32_t advance_one_in = 1;  // of the times that an engine could
     uint32_t kills = 0;           // of clients
     uint32_t pauses = 0;
     uint32_t cuts = 0;         // of connections

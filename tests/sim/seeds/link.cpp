@@ -259,7 +259,9 @@ bool HostLink::try_resume(OpenSpace& space) {
 std::shared_ptr<Mapped> HostLink::mapped_of(const Proc& proc, const std::string& name,
                                             uint64_t version) {
     for (const ConnectionPtr& connection : network().connections) {
-        if (connection->client != &proc || !connection->open) continue;
+        // Also one that has ended, until the client notices; a closed mailbox's link is no more.
+        if (connection->client != &proc || connection->noticed || connection->to_client->closed())
+            continue;
         for (auto& [opening, space] : connection->link->spaces_) {
             if (space->name == name && space->mapped->version() == version) return space->mapped;
         }

@@ -8,6 +8,7 @@ namespace weft::seeds {
 namespace {
 
 constexpr uint64_t kMark = 0x5eed0000;
+constexpr uint64_t kTtlLeast = 1'000'000'000;  // ns: of any put or touch that has one
 
 uint64_t word_of(uint32_t put, uint64_t place) {
     if (place % 128 == 0) return kMark << 32 | put;
@@ -91,7 +92,7 @@ Get Model::begin_get(const Name& name) {
             if (put.outcome != Outcome::done || !put.published) continue;
             learn(put.known);
             get.since = put.began;
-            get.excuses = put.expires == kNever ? put.excuses : 0;
+            get.excuses = put.excuses;
         }
     }
     return get;
@@ -152,8 +153,10 @@ void Model::miss(const Get& get) {
     const Removes& removes = removes_[get.name];
     uint64_t excuses_now = excuses(get.name.space);
     bool other_node = get.excuses >> 32 != excuses_now >> 32;
-    bool gone = !get.pinned && (get.excuses != excuses_now || touched_.contains(get.name) ||
-                                expire_.contains(get.name));
+    // Nothing expires within a second of its put, or of a touch behind that.
+    bool may_expire = now() + get.ahead >= get.since + kTtlLeast &&
+                      (touched_.contains(get.name) || expire_.contains(get.name));
+    bool gone = !get.pinned && (get.excuses != excuses_now || may_expire);
     if (other_node || gone || may_be_fenced(get.name)) return;
     if (removes.under_way > 0 || removes.last_end >= get.since) return;
     broken(get.pinned ? "P3: a pinned block is not found" : "P6: a block is not found", get, 0);

@@ -47,6 +47,7 @@ struct Get {
     uint64_t excuses = 0;     // at that time
     bool pinned = false;      // then eviction and expiry are none
     uint64_t until = kNever;  // of the pin
+    uint64_t ahead = 0;       // for how long it is to stay there
 };
 
 class Model {

@@ -34,7 +34,9 @@ Scheduler::Scheduler(uint64_t seed, Histories& memory) : random_(seed), memory_(
     static constexpr uint64_t kOften[] = {2, 4, 10, 30, 100};
     switch_one_in_ = kOften[random_.below(5)];
     stale_one_in_ = kOften[random_.below(4)];
-    memory_.reset(*this);
+    static constexpr uint64_t kSeldom[] = {0, 50, 200, 2000};
+    preempt_one_in_ = kSeldom[random_.below(4)];
+    memory_.reset(*this, random_.one_in(2) ? 1'000'000 : 50'000'000);
 }
 
 Scheduler::~Scheduler() { the_scheduler = nullptr; }
@@ -162,7 +164,11 @@ void Scheduler::yield() {
         proc.pause_at = kNever;
         pause(proc, proc.pause_ns);
     }
-    if (!proc.alive || proc.paused_until > time_ || random_.below(switch_one_in_) == 0) give_way();
+    if (!proc.alive || proc.paused_until > time_) return give_way();
+    // Its processor is taken from this thread for a while.
+    if (preempt_one_in_ != 0 && random_.one_in(preempt_one_in_))
+        return sleep(random_.between(kMicrosecond, (random_.one_in(4) ? 5000 : 200) * kMicrosecond));
+    if (random_.one_in(switch_one_in_)) give_way();
 }
 
 uint32_t Scheduler::choose(uint32_t count) {

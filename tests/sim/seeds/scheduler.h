@@ -2,8 +2,8 @@
 // source of chance, so that a seed decides who acts when, who is stopped or killed at which step,
 // and which of the stores that it may read a load returns.
 //
-// Invariants: one fiber runs at a time and gives way only at a yield point (a look at shared
-// memory, a lock, a wait, a piece of a copy); time passes with steps, and jumps when all wait; a
+// Invariants: one fiber runs at a time and gives way only at a yield point (an access of
+// shared memory, a lock, a wait, a piece of a copy); time passes with steps, and jumps when all wait; a
 // dead process's fibers never run again, in the middle of whatever they did, and nothing of them is
 // destroyed. One Scheduler lives at a time: the C library's calls for threads and time reach it
 // (libc.cpp).
@@ -132,6 +132,7 @@ class Scheduler final : public fabric::sim::Chance {
     uint64_t time_ = 1000 * uint64_t{1'000'000'000};
     uint64_t switch_one_in_;
     uint64_t stale_one_in_;
+    uint64_t preempt_one_in_;  // 0: never
     uint64_t steps_ = 0;
     std::deque<Proc> procs_;
     std::vector<std::unique_ptr<Fiber>> fibers_;

@@ -9,6 +9,7 @@ namespace weft::seeds {
 namespace {
 
 constexpr uint64_t kMs = 1'000'000;
+constexpr uint64_t kPinned = 2000 * kMs;  // pin_s
 constexpr uint64_t kSlack = 1000 * kMs;  // beyond an op's timeout, for its thread to be woken
 
 Scheduler& machine() { return host().scheduler; }
@@ -37,7 +38,8 @@ Thread::Thread(Client& client, uint32_t number)
       number_(number),
       store_(*client.store),
       model_(client.model),
-      random_(host().scheduler.random()) {}
+      random_(host().scheduler.random()),
+      reader_(random_.one_in(host().set.hot ? 2 : 4)) {}
 
 void Thread::work() {
     for (uint32_t space = 0; space < 2; space++) {
@@ -56,7 +58,8 @@ void Thread::work() {
     all_ = *store_.adopt_region(0, 0);
     queue_ = *store_.open_queue(8, random_.one_in(2) ? 0 : 1 << 20, 0);
     for (uint32_t i = 0; i < host().set.operations && !places_.empty(); i++) {
-        if (random_.one_in(3)) machine().sleep(random_.scale(kMicrosecond, 20 * kMs));
+        if (random_.one_in(host().set.rest_one_in))
+            machine().sleep(random_.scale(kMicrosecond, 20 * kMs));
         size_t place = places_.size() > 1 && random_.one_in(3) ? 1 : 0;
         act(places_[place]);
     }
@@ -68,8 +71,10 @@ void Thread::act(Place& place) {
     // A node that comes anew is fenced against what the one before it served.
     uint32_t nodes = network().nodes;
     if (std::exchange(nodes_, nodes) < nodes && random_.one_in(3)) return advance(place);
+    if (reader_ && !random_.one_in(8)) return read_only(place, key);
     switch (random_.below(40)) {
         case 0:
+            if (!random_.one_in(host().set.advance_one_in)) return look(place, key);
             return advance(place);
         case 1:
         case 2:
@@ -119,6 +124,13 @@ void Thread::act(Place& place) {
         default:
             return load(place, model_.begin_get(name_of(place, key)));
     }
+}
+
+/** What needs no answer of the node: so it goes on with a node that has ended, until it notices. */
+void Thread::read_only(Place& place, uint64_t key) {
+    machine().sleep(random_.scale(kMicrosecond, host().set.hot ? kMs / 4 : 5 * kMs));
+    if (random_.one_in(2)) return look(place, key);
+    return view_now(place, key);
 }
 
 /** Now and then a look is long: the process is stopped in the middle of it, that is within so many
@@ -399,6 +411,7 @@ void Thread::match(Place& place) {
     for (uint64_t key : some_keys(8)) {
         items.push_back({0x1000 + key, key, 0, 0, 0});
         gets.push_back(model_.begin_get(name_of(place, key)));
+        gets.back().ahead = kPinned;
     }
     weft_op op = list_of(WEFT_OP_MATCH, place, items);
     op.flags |= WEFT_CHAIN | WEFT_PIN;
@@ -407,7 +420,7 @@ void Thread::match(Place& place) {
     if (event.status != 0) return other(place, event);
     if (event.value < items.size()) missed(gets[event.value], event.detail);
     if (event.handle == 0) return;
-    uint64_t until = gets[0].began + 2000 * kMs;
+    uint64_t until = gets[0].began + kPinned;
     host().event("pinned");
     uint32_t space = place.opened.space;
     for (uint64_t i = 0; i < event.value && i < 2; i++) {
