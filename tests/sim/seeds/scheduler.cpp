@@ -167,7 +167,8 @@ void Scheduler::yield() {
     if (!proc.alive || proc.paused_until > time_) return give_way();
     // Its processor is taken from this thread for a while.
     if (preempt_one_in_ != 0 && random_.one_in(preempt_one_in_))
-        return sleep(random_.between(kMicrosecond, (random_.one_in(4) ? 5000 : 200) * kMicrosecond));
+        return sleep(
+            random_.between(kMicrosecond, (random_.one_in(4) ? 5000 : 200) * kMicrosecond));
     if (random_.one_in(switch_one_in_)) give_way();
 }
 

@@ -3,10 +3,10 @@
 // and which of the stores that it may read a load returns.
 //
 // Invariants: one fiber runs at a time and gives way only at a yield point (an access of
-// shared memory, a lock, a wait, a piece of a copy); time passes with steps, and jumps when all wait; a
-// dead process's fibers never run again, in the middle of whatever they did, and nothing of them is
-// destroyed. One Scheduler lives at a time: the C library's calls for threads and time reach it
-// (libc.cpp).
+// shared memory, a lock, a wait, a piece of a copy); time passes with steps, and jumps when all
+// wait; a dead process's fibers never run again, in the middle of whatever they did, and nothing of
+// them is destroyed. One Scheduler lives at a time: the C library's calls for threads and time
+// reach it (libc.cpp).
 #pragma once
 #include <setjmp.h>
 #include <ucontext.h>

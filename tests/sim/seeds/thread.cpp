@@ -10,7 +10,7 @@ namespace {
 
 constexpr uint64_t kMs = 1'000'000;
 constexpr uint64_t kPinned = 2000 * kMs;  // pin_s
-constexpr uint64_t kSlack = 1000 * kMs;  // beyond an op's timeout, for its thread to be woken
+constexpr uint64_t kSlack = 1000 * kMs;   // beyond an op's timeout, for its thread to be woken
 
 Scheduler& machine() { return host().scheduler; }
 
