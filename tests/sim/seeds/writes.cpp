@@ -89,14 +89,14 @@ void Thread::save_in_place(Place& place, uint64_t key) {
     }
     auto* to = reinterpret_cast<std::byte*>(event.value);
     uint64_t began = machine().now();
-    bool slow = random_.one_in(4);
+    bool slow = random_.one_in(2);
     machine().process().copying++;
     for (uint64_t at = 0; at < place.part_bytes; at += 1024) {
         host().access(to + at, 1024, true);
         Model::fill(to + at, 1024, at, put);
         machine().yield();
         if (slow && random_.one_in(place.part_bytes / 1024))
-            machine().sleep(random_.scale(10 * kMs, 2500 * kMs));
+            machine().sleep(random_.scale(20 * kMs, 2500 * kMs));
     }
     machine().process().copying--;
     if (machine().now() > began + 1000 * kMs) host().event("writer-paused-past-timeout");
