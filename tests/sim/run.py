@@ -139,7 +139,12 @@ def find(patch: Path) -> str:
     found = re.search(r"seed (\d+) fails: (.*)", done.stdout)
     if not found:
         raise RuntimeError(f"nobody noticed in {SEEDS_MOST} seeds")
-    return f"seed {found.group(1)}: {found.group(2)}"
+    seed, what = found.groups()
+    # What fails without the bug as well, such as a crash of the simulator, does not find it.
+    alone = [str(build()), "--seed", seed]
+    if subprocess.run(alone, capture_output=True, timeout=LIMIT_S, check=False).returncode != 0:
+        raise RuntimeError(f"seed {seed} fails without it too: {what}")
+    return f"seed {seed}: {what}"
 
 
 def planted(names: list[str], check: bool) -> int:
