@@ -312,14 +312,14 @@ RULES = [
     Rule(
         "text that is kept is UTF-8",
         "core/base/options.cpp",
-        'if (!is_utf8(all)) return invalid("options: the text is not UTF-8");',
-        "",
+        "if (!is_utf8(all)) return",
+        "if (false && !is_utf8(all)) return",
     ),
     Rule(
         "a ring of uses is walked so far and no further",
         NAMESPACE,
         "if (walked > kWalkedMost) continue;",
-        "",
+        "if (false && walked > kWalkedMost) continue;",
     ),
     Rule(
         "requests that wait have a limit",
