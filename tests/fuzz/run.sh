@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# The fuzzers, of the asan build: tests/fuzz/run.sh [--seconds N] [--runs N] [--seed N] [--only NAME] [--merge]
+# The fuzzers: tests/fuzz/run.sh [--seconds N] [--runs N] [--seed N] [--only NAME] [--merge]
 # Each NAME_fuzz first replays corpus/NAME, then looks for more for N seconds (30), or for N inputs in all; two at a time. A line
 # for each, with the inputs a second, then `N passed, N failed`. What fails is kept in build/fuzz and repeated by naming it:
 # NAME_fuzz FILE.
 # --seed: 1 where none is said, so that a run in CI tries what the last one tried; 0 is another one each time.
 # --merge: what was found makes the corpus larger where it reaches more, and smaller where it does not.
-# WEFT_BUILD is the build to test; it must be one with the address sanitizer.
+# WEFT_BUILD is the build to test: build/asan where it is unset; build/fuzz-fast, of the preset of that name, tries several times as many inputs,
+# and what it found is tried again under the sanitizers by the next run of the other.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 build=${WEFT_BUILD:-build/asan}
