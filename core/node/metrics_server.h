@@ -19,7 +19,8 @@ class MetricsServer {
   public:
     static constexpr uint32_t kConnectionsMax = 32;  // at a time; the next ones are closed at once
     static constexpr uint32_t kHeadersIn = 5;        // seconds for a request to arrive
-    static constexpr uint32_t kAnswerOut = 30;       // seconds for a peer to take its answer
+    static constexpr uint32_t kAnswerOut =
+        10;  // seconds for a peer to take its answer: a scrape ends then by default
 
     virtual ~MetricsServer() = default;
     /** address: HOST:PORT or unix:PATH, as core/node/listening.h has them. */

@@ -188,10 +188,15 @@ uint32_t Slots::take_segment_id() {
 }
 
 Result<Segment*> Slots::add_segment(SizeClass& of, uint64_t now) {
-    if (of.segments >= kSegmentsPerClass || segments_.size() >= kSegmentsMax) {
+    if (of.segments >= kSegmentsPerClass) {
         return Failure{WEFT_EQUOTA, std::to_string(of.segments) + " segments of " +
                                         std::to_string(of.slot_bytes) +
                                         "-byte slots are the limit"};
+    }
+    if (segments_.size() >= kSegmentsMax) {
+        return Failure{WEFT_EQUOTA, std::to_string(segments_.size()) +
+                                        " segments are the limit of a namespace: no room for " +
+                                        std::to_string(of.slot_bytes) + "-byte slots"};
     }
     uint64_t size = std::min(segment_size(of), budget_.left());
     auto count = static_cast<uint32_t>(size / of.slot_bytes);

@@ -168,6 +168,22 @@ class Metrics(unittest.TestCase):
                 time.sleep(0.05)
         self.fail("no scrape")
 
+    def test_a_peer_that_takes_no_answer_is_closed_in_seconds(self) -> None:
+        """Its questions go on until the node hears no more: answers fill the socket's buffers."""
+        connection = connected(self.node)
+        connection.connect()
+        connection.sock.settimeout(3)
+        with self.assertRaises(TimeoutError):
+            while True:
+                connection.sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * 100)
+        self.wait_for_scrape()
+        poll = select.poll()
+        poll.register(connection.sock, 0)  # POLLHUP and POLLERR alone: nothing is read here
+        ended = poll.poll(10 * 10 * 1000)
+        self.assertNotEqual(ended, [])
+        connection.close()
+        self.wait_for_scrape()
+
     def test_a_peer_that_says_nothing_is_closed_in_seconds(self) -> None:
         connection = connected(self.node)
         connection.connect()

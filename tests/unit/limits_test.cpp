@@ -172,6 +172,30 @@ TEST_CASE("a size class has 64 segments: beyond, its oldest block makes room") {
     CHECK_FALSE(client.sees({7, 0}));
 }
 
+TEST_CASE("a namespace has 4,096 segments: beyond, the oldest block of a size makes room") {
+    World world(uint64_t{1} << 40);
+    World::Client& client = world.open("parts=1,part_bytes=0");
+    constexpr uint64_t kStep = uint64_t{2} << 20;  // between sizes that have a segment a block
+    constexpr uint64_t kSizes = kSegmentsMax / Slots::kSegmentsPerClass;
+    uint64_t first = kLargestClass + 1;
+    for (uint64_t i = 0; i < kSegmentsMax; i++)
+        REQUIRE(put(client, {7, i}, first + i % kSizes * kStep) == 0);
+    Slots& slots = client.opened.space->slots();
+    REQUIRE(slots.segments().size() == kSegmentsMax);
+
+    AnsweredPtr other = client.ask(reserve_of({Key{8, 1}}, 0, 0, first + kSizes * kStep));
+    REQUIRE(other->times == 1);
+    CHECK(other->reply.items[0].status == -WEFT_EQUOTA);
+    CHECK(says(other->reply.message, "4096 segments are the limit of a namespace"));
+    CHECK(client.sees({7, 0}));
+    AnsweredPtr same = client.ask(reserve_of({Key{8, 2}}, 0, 0, first));
+    for (int i = 0; i < 8 && same->times == 0; i++) world.pass(250);
+    REQUIRE(same->times == 1);
+    CHECK(same->reply.items[0].status == 0);
+    CHECK(slots.segments().size() <= kSegmentsMax);
+    CHECK_FALSE(client.sees({7, 0}));
+}
+
 TEST_CASE("views of 256 nodes before this one are as many as handles can name") {
     World world;
     std::vector<World::Client*> clients;
