@@ -5,7 +5,8 @@
 For each peer and each size of blocks a writer puts blocks and a reader, another process, gets
 them: single ones and batches of 32, into and out of their own memory. Then: which of 1,000 keys
 are there, and what a hit costs the reader until the bytes can be read. A peer that lives in its
-caller's process has one process for both; Weft has two there, too.
+caller's process, which no other process reaches, has one process for both; Weft is beside it twice:
+with its node in the caller's process, and with three processes as beside the others.
 
 Invariants: a row is Weft's and its peer's medians of one run, in bursts by turns, the first of
 which is thrown away; all memory has been touched before; a peer that cannot be had is named and
@@ -14,6 +15,7 @@ left out.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import statistics
@@ -65,6 +67,7 @@ class Peer:
 
 
 WEFT = Peer("Weft", "on_weft", "Client", "weft")
+WEFT_OWN = Peer("Weft", "on_weft", "Own", "weft_own", True)
 PEERS = [
     Peer("Redis, TCP", "on_sockets", "Redis", "redis_tcp"),
     Peer("Redis, UNIX socket", "on_sockets", "Redis", "redis_unix"),
@@ -227,7 +230,7 @@ def print_row(
     print(json.dumps(figure), flush=True)
 
 
-def compare_size(ours: Side, theirs: Side, peer: Peer, block: int, scale: Scale) -> None:
+def compare_size(ours: Side, theirs: Side, name: str, block: int, scale: Scale) -> None:
     for side in (theirs, ours):
         side.begin(block, scale.capacity(block))
         side.fill()
@@ -239,32 +242,31 @@ def compare_size(ours: Side, theirs: Side, peer: Peer, block: int, scale: Scale)
     ):
         samples = turns(ours, theirs, what, scale.seconds)
         step = BATCH if what.endswith("_list") else 1
-        name = f"{words} {size_name(block)}, {peer.name}"
-        row(name, samples, "GB/s", block * step, peer.name)
+        of = f"{words} {size_name(block)}, {name}"
+        row(of, samples, "GB/s", block * step, name)
         if step == 1:
             tails = [quantile(times, 0.99) / 1000 for times in samples]
             count = f"{len(samples[0])} and {len(samples[1])} calls"
-            words99 = f"{peer.name}, {count}"
-            print_row(f"{name}, p99", "us", (tails[0],) * 3, tails[1], False, words99)
+            words99 = f"{name}, {count}"
+            print_row(f"{of}, p99", "us", (tails[0],) * 3, tails[1], False, words99)
 
 
-def compare(peer: Peer, scale: Scale) -> None:
-    say(peer.name)
+def compare(peer: Peer, weft: Peer, scale: Scale) -> None:
+    name = peer.name
+    if peer.own_process and not weft.own_process:
+        name += ", Weft's node in another"
+    say(name)
     theirs = Side(peer, scale)
     try:
         # One of Weft's for each size: a node is made for its blocks.
         for block in scale.sizes:
-            ours = Side(WEFT, scale)
-            try:
-                compare_size(ours, theirs, peer, block, scale)
+            with contextlib.closing(Side(weft, scale)) as ours:
+                compare_size(ours, theirs, name, block, scale)
                 if block == MiB:
                     hits = turns(ours, theirs, "hit", scale.seconds / 2)
                     by = "in its own process" if peer.own_process else "by a second process"
-                    row(f"hit of 1 MiB, readable, {peer.name}", hits, "us", 1000, by)
-            finally:
-                ours.close()
-        ours = Side(WEFT, scale)
-        try:
+                    row(f"hit of 1 MiB, readable, {name}", hits, "us", 1000, by)
+        with contextlib.closing(Side(weft, scale)) as ours:
             for side in (theirs, ours):
                 side.begin(scale.small, 1024)
                 side.run("put", 1000)
@@ -274,9 +276,7 @@ def compare(peer: Peer, scale: Scale) -> None:
                     side.at = 0
                     took = side.run("exists", 1000)
                     times.extend(took if turn else [])
-            row(f"exists of 1,000 keys, {peer.name}", samples, "us", 1000, peer.name)
-        finally:
-            ours.close()
+            row(f"exists of 1,000 keys, {name}", samples, "us", 1000, name)
     finally:
         theirs.close()
 
@@ -297,7 +297,8 @@ def main(arguments: list[str]) -> int:
             say(f"left out: {peer.name}: it could not be installed")
             continue
         try:
-            compare(peer, scale)
+            for weft in (WEFT_OWN, WEFT) if peer.own_process else (WEFT,):
+                compare(peer, weft, scale)
         except (RuntimeError, OSError) as error:
             say(f"left out from here on: {peer.name}: {error}")
             failed += 1

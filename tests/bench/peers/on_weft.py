@@ -1,7 +1,8 @@
-"""Weft, as its users in Python have it: weft-kv over a node in a process of its own.
+"""Weft, as its users in Python have it: weft-kv over a node in a process of its own, or with the
+node in the caller's process, which other processes reach all the same.
 
-`weft serve --memory N --prefault`; a namespace of fixed blocks. A save copies and checksums; a
-load copies; a view moves nothing.
+`weft serve --memory N --prefault`, or memory=N,prefault=yes,listen=; a namespace of fixed blocks. A
+save copies and checksums; a load copies; a view moves nothing.
 """
 
 from __future__ import annotations
@@ -52,3 +53,8 @@ class Client(System):
         if view is None:
             raise RuntimeError("a block is not there")
         view.release()
+
+
+class Own(Client):
+    def start(self, where: dict[str, Any]) -> None:
+        self.store = weft.Store(memory=where["memory"], prefault="yes", listen=where["address"])

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Weft beside Redis, memcached, Mooncake Store and LMCache, on the same work in the same run, each row against one of them:
-#   tests/bench/peers/run.sh             about ten minutes, and 5 GB of memory, on a quiet machine; a table
+#   tests/bench/peers/run.sh             about a quarter of an hour, and 5 GB of memory, on a quiet machine; a table
 #   tests/bench/peers/run.sh --quick     about two minutes: blocks of 256 KiB and 1 MiB, few turns
 #   tests/bench/peers/run.sh --json      one line a figure, as tests/bench/run.sh's
 #   tests/bench/peers/run.sh --markdown  one line a peer and size: the tables of RESULTS.md

@@ -76,6 +76,9 @@ class Servers:
         self.wait(lambda: os.path.exists(path))
         return {"address": f"unix:{path}"}
 
+    def weft_own(self) -> dict[str, Any]:
+        return {"address": f"unix:{os.path.join(self.folder, 'weft.sock')}", "memory": self.memory}
+
     def redis(self) -> dict[str, Any]:
         """Nothing kept on disk; frees in the background; one thread, as two processors allow."""
         port, path = free_port(), os.path.join(self.folder, "redis.sock")
