@@ -386,9 +386,11 @@ void Cache::answer(Space* space, Done done, Reply&& reply) {
              {&held.answer.reply.items, &held.answer.reply.stock}) {
             for (const ReplyItem& item : *items) {
                 if (item.slot == kNoSlot || item.status < 0) continue;
-                Segment& segment = space->space->slots().segment_of(item.slot);
-                if (!segment.waiting.empty() && !segment.retiring)
-                    held.segments.push_back(segment.id);
+                // What a list settled first may have left, segment and all, before its last one
+                // came.
+                Segment* segment = space->space->slots().segment_that_had(item.slot);
+                if (segment != nullptr && !segment->waiting.empty() && !segment->retiring)
+                    held.segments.push_back(segment->id);
             }
         }
     }

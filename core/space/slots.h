@@ -85,7 +85,12 @@ class Slots {
     void drop_segment(uint32_t id);
     Segment* segment(uint32_t id);
     std::map<uint32_t, std::unique_ptr<Segment>>& segments() { return segments_; }
+    /** Of a slot that is in use. */
     Segment& segment_of(uint32_t slot) { return *by_id_[header(slot).place.load_relaxed() >> 32]; }
+    /** nullptr: it went, with its slots. */
+    Segment* segment_that_had(uint32_t slot) {
+        return by_id_[header(slot).place.load_relaxed() >> 32];
+    }
 
     /** A free slot of the class in a segment that is not retiring. */
     std::optional<uint32_t> take(SizeClass& of);

@@ -143,6 +143,24 @@ TEST_CASE("waiting for a block that nobody writes or claims is a miss at once") 
     CHECK(waits->reply.items[0].value == 4096);
 }
 
+TEST_CASE(
+    "a list whose first block has gone, segment and all, is answered when its last one comes") {
+    World world(uint64_t{512} << 20);
+    World::Client& a = world.open("parts=1,part_bytes=0,writer=a");
+    World::Client& b = world.open("writer=b");
+    REQUIRE(put(a, k1, kLargestClass + 1) == 0);  // in a segment of its own
+    Reply held = a.now(reserve_of({k2}, 0, 0, 100));
+    AnsweredPtr waits = b.ask(request_of(Verb::locate, {k2, k1}, WEFT_LIST | WEFT_WAIT_WRITER));
+    REQUIRE(waits->times == 0);
+    size_t segments = a.opened.space->slots().segments().size();
+    a.now(request_of(Verb::remove, {k1}));
+    for (int i = 0; i < 20; i++) world.pass(250);
+    REQUIRE(a.opened.space->slots().segments().size() < segments);
+    CHECK(a.now(word_of(Verb::commit, held.handle)).status == 0);
+    REQUIRE(waits->times == 1);
+    CHECK(waits->reply.items[0].status == 0);
+}
+
 TEST_CASE("whoever waits longer than its time is told so, once") {
     World world;
     World::Client& a = world.open("part_bytes=4096,write_s=60,writer=a");
