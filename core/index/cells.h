@@ -4,6 +4,7 @@
 // generation, so a handle that was released, or never was, is told from a live one. No lock: any
 // thread.
 #pragma once
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <bit>
@@ -72,6 +73,13 @@ class Cells {
         // Release: pairs with `views`: a view that is not counted any more has given its cells.
         views_.fetch_sub(1, std::memory_order_release);
         return true;
+    }
+    /** Is any cell in a view, or held for what may become one? Acquire: pairs with the release in
+     * `give`. */
+    bool used() const {
+        return std::any_of(free_.begin(), free_.end(), [](const std::atomic<uint64_t>& word) {
+            return word.load(std::memory_order_acquire) != UINT64_MAX;
+        });
     }
     /** Acquire: pairs with the release in `release`. */
     uint64_t views() const { return views_.load(std::memory_order_acquire); }

@@ -72,12 +72,13 @@ class Space {
         reservations_.clear();
         return true;
     }
-    /** Lets go of incarnations without views. They may be destroyed after ReadSide::synchronize. */
+    /** Lets go of incarnations without views; an op under way may hold blocks of one that are no
+     * view yet. They may be destroyed after ReadSide::synchronize. */
     std::vector<std::shared_ptr<Mapped>> prune() {
         std::lock_guard<std::mutex> guard(lock_);
         std::vector<std::shared_ptr<Mapped>> gone;
         for (auto entry = owned_.begin(); entry != owned_.end();) {
-            if (entry->first == number_ || entry->second->cells().views() > 0 ||
+            if (entry->first == number_ || entry->second->cells().used() ||
                 entry->second->reservations > 0) {
                 ++entry;
                 continue;

@@ -364,3 +364,22 @@ TEST_CASE("nobody waits for a log that is not read") {
     log.write(fabric::LogLevel::warning, "and whose reader is gone sends no signal");
     close(ends[1]);
 }
+
+TEST_CASE("an incarnation stays while an op holds a block of it that is no view yet") {
+    World world;
+    std::vector<std::shared_ptr<Mapped>> mapped;  // shared with the space
+    for (int i = 0; i < 2; i++) {
+        World::Client& client = world.open(kSmall);
+        Slots& slots = client.opened.space->slots();
+        mapped.push_back(
+            std::make_shared<Mapped>(client.opened.opening, client.opened.space->config(), 0,
+                                     slots.index().mapping.address(), client.page.get()));
+    }
+    Space space(1, "t/m", "", mapped[0]);
+    uint32_t cell = mapped[0]->cells().take(0);
+    REQUIRE(space.adopt(mapped[1]));
+    CHECK(space.prune().empty());
+    CHECK(space.numbered(0) == mapped[0].get());
+    mapped[0]->cells().give(cell);
+    CHECK(space.prune().size() == 1);
+}
