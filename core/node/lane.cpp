@@ -124,15 +124,20 @@ void Lane::detach() {
     {
         std::lock_guard<std::mutex> guard(lock_);
         socket = socket_;
+        // Whoever polls it, or writes to it for long, wakes up.
+        if (socket != nullptr) shutdown(socket->get(), SHUT_RDWR);
     }
-    if (socket != nullptr) lose(socket);
+    lose(socket);
 }
 
 void Lane::lose(const Socket& socket) {
+    // Behind whoever hands out answers, or loses it right now: when this returns no answer of the
+    // socket is still on its way to its asker, who may have been given slots by it.
+    std::lock_guard<std::mutex> reading(reading_);
     std::vector<UnderWay> lost;
     {
         std::lock_guard<std::mutex> guard(lock_);
-        if (socket_ != socket) return;
+        if (socket == nullptr || socket_ != socket) return;
         epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, socket->get(), nullptr);
         // Whoever leads polls it still, and wakes up.
         shutdown(socket->get(), SHUT_RDWR);
@@ -176,8 +181,7 @@ Lane::Sent Lane::call(Call& call) {
     ssize_t sent = 0;
     if (unsent_.empty()) {
         sent = send(socket_->get(), bytes.begin(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-        // A socket that has ended is found so by whoever reads.
-        if (sent < 0) sent = errno == EAGAIN || errno == EWOULDBLOCK ? 0 : ssize_t(bytes.size());
+        if (sent < 0) sent = sent_after_failure(bytes.size());
     }
     if (static_cast<size_t>(sent) == bytes.size()) return Sent::yes;
     auto rest = reinterpret_cast<const std::byte*>(bytes.begin());
@@ -186,13 +190,22 @@ Lane::Sent Lane::call(Call& call) {
     return Sent::yes;
 }
 
+/** What of so many bytes needs no other attempt, by errno. A socket that cannot be written to any
+ * more, in the middle of a message perhaps, ends, and whoever reads finds it so. The caller holds
+ * lock_. */
+ssize_t Lane::sent_after_failure(size_t bytes) {
+    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return 0;
+    shutdown(socket_->get(), SHUT_RDWR);
+    return static_cast<ssize_t>(bytes);
+}
+
 void Lane::send_rest() {
     std::lock_guard<std::mutex> guard(lock_);
     if (socket_ == nullptr || unsent_.empty()) return;
     size_t left = unsent_.size() - unsent_at_;
     ssize_t sent =
         send(socket_->get(), unsent_.data() + unsent_at_, left, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent < 0) sent = errno == EAGAIN || errno == EWOULDBLOCK ? 0 : ssize_t(left);
+    if (sent < 0) sent = sent_after_failure(left);
     unsent_at_ += static_cast<size_t>(sent);
     if (unsent_at_ == unsent_.size()) {
         unsent_ = std::vector<std::byte>();

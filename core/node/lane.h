@@ -43,7 +43,8 @@ class Lane {
     void stop();
     /** Calls go by this socket from now on. */
     void attach(fabric::Descriptor socket);
-    /** Ends the socket, if there is one, and the calls under way. */
+    /** Ends the socket, if there is one, and the calls under way. When it returns all answers have
+     * been given out. */
     void detach();
     enum class Sent : uint8_t { yes, no_socket, too_many };
     /** Sends the call; never waits. But for `yes` the call is as it was. */
@@ -73,6 +74,7 @@ class Lane {
     bool take_messages();
     void lose(const Socket& socket);
     void send_rest();
+    ssize_t sent_after_failure(size_t bytes);
     bool arm(int operation);
     std::optional<Call> take_call(uint64_t id);
 

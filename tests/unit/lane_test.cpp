@@ -135,6 +135,26 @@ TEST_CASE("what a leader leaves unread is read when it leaves") {
     CHECK(ends.answered(1).size() == 1);
 }
 
+TEST_CASE("a lane that has been detached has no answer on its way to an asker") {
+    Ends ends;
+    REQUIRE(ends.ask(1));
+    uint64_t id = ends.take().first;
+    std::unique_lock<std::mutex> asker(ends.lock);  // who is given the answer is held up
+    ends.answer(id, 1);
+    usleep(50000);
+    std::atomic<bool> detached{false};
+    std::thread link([&] {
+        ends.lane.detach();
+        detached = true;
+    });
+    usleep(50000);
+    CHECK_FALSE(detached);
+    asker.unlock();
+    link.join();
+    CHECK(ends.answers[1].size() == 1);
+    CHECK(ends.ended == 1);
+}
+
 TEST_CASE("a leader is woken for other reasons") {
     Ends ends;
     int wake = eventfd(1, EFD_CLOEXEC);
