@@ -23,7 +23,7 @@ kj::Promise<void> Connection::serve(capnp::Capability::Client node, kj::Timer& t
     network_ = network;
     KJ_DEFER({
         network_ = nullptr;
-        buried_.clear();
+        leaving_.clear();
     });
     auto system = capnp::makeRpcServer(network, kj::mv(node));
     system.setFlowLimit(kCallWords);
@@ -39,7 +39,7 @@ bool Connection::full() const {
     if (writes_ == 0) return false;
     KJ_IF_MAYBE (network, network_) {
         return network->getCurrentQueueSize() > kUnreadBytes ||
-               network->getCurrentQueueCount() > kUnreadMost || buried_.size() > kBuriedMost;
+               network->getCurrentQueueCount() > kUnreadMost || buried_ > kBuriedMost;
     }
     return false;
 }
@@ -76,6 +76,11 @@ void Connection::heard(capnp::rpc::Message::Reader message) {
     if (!message.isCall() && !message.isBootstrap()) return;
     uint32_t question = message.isCall() ? message.getCall().getQuestionId()
                                          : message.getBootstrap().getQuestionId();
+    // A message that could not be sent keeps its own for ever.
+    if (buried_ > 2 * kBuriedMost) {
+        kj::throwFatalException(
+            KJ_EXCEPTION(OVERLOADED, "descriptors that have not left", buried_, kBuriedMost));
+    }
     if (unfinished_bytes_ > kUnfinishedBytes) {
         kj::throwFatalException(KJ_EXCEPTION(
             OVERLOADED,
@@ -113,7 +118,16 @@ void Connection::read_on() {
     }
 }
 
-kj::Promise<void> Connection::counted(kj::Promise<void> write) {
+void Connection::left(const std::vector<int>& descriptors) {
+    for (int number : descriptors) {
+        auto found = leaving_.find(number);
+        if (found == leaving_.end() || --found->second.messages > 0) continue;
+        if (found->second.buried.valid()) buried_--;
+        leaving_.erase(found);
+    }
+}
+
+kj::Promise<void> Connection::counted(kj::Promise<void> write, std::vector<int> descriptors) {
     writes_++;
     read_on();
     bool written = false;
@@ -125,32 +139,29 @@ kj::Promise<void> Connection::counted(kj::Promise<void> write) {
     });
     co_await write;
     written = true;
+    left(descriptors);
     // When the RPC system has counted the message out as well: who looked before that saw one that
     // is still to be written.
-    flush_ = kj::evalLast([this] {
-                 read_on();
-                 KJ_IF_MAYBE (network, network_) {
-                     if (network->getCurrentQueueSize() == 0) buried_.clear();
-                 }
-             }).eagerlyEvaluate(nullptr);
+    flush_ = kj::evalLast([this] { read_on(); }).eagerlyEvaluate(nullptr);
 }
 
 kj::Promise<void> Connection::writeMessage(
     kj::ArrayPtr<const int> fds, kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments) {
     said(segments);
-    return counted(messages_.writeMessage(fds, segments));
+    return counted(messages_.writeMessage(fds, segments), {fds.begin(), fds.end()});
 }
 
 kj::Promise<void> Connection::writeMessages(
     kj::ArrayPtr<kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>>> messages) {
     for (const auto& message : messages) said(message);
-    return counted(messages_.writeMessages(messages));
+    return counted(messages_.writeMessages(messages), {});
 }
 
 void Connection::bury(fabric::Descriptor descriptor) {
-    KJ_IF_MAYBE (network, network_) {
-        if (network->getCurrentQueueSize() > 0) buried_.push_back(std::move(descriptor));
-    }
+    auto found = leaving_.find(descriptor.get());
+    if (found == leaving_.end()) return;
+    found->second.buried = std::move(descriptor);
+    buried_++;
 }
 
 }  // namespace weft

@@ -4,8 +4,9 @@
 //
 // Invariants: of a client that reads no answers no more calls are read; one that keeps the answers
 // of too many calls from being forgotten (Cap'n Proto: it sends no Finish) is cut off; a descriptor
-// that was sent stays open until it has left, or its number could have become another file's, and
-// the client would get that one instead. All of it is on the loop's thread.
+// that was sent stays open until the message with it has been written, or its number could have
+// become another file's, and the client would get that one instead. All of it is on the loop's
+// thread.
 #pragma once
 #include <capnp/rpc-twoparty.h>
 #include <capnp/rpc.capnp.h>
@@ -43,7 +44,9 @@ class Connection final : public capnp::MessageStream, public kj::Refcounted {
     void logged_in() { logged_in_ = true; }
     uint32_t uid() const { return uid_; }
     int pid() const { return pid_; }
-    /** Closes it, when nothing that was sent waits any more. */
+    /** A message that is being made carries this number. */
+    void carries(int descriptor) { leaving_[descriptor].messages++; }
+    /** Closes it, when no message that carries it waits any more. */
     void bury(fabric::Descriptor descriptor);
 
     kj::Promise<kj::Maybe<capnp::MessageReaderAndFds>> tryReadMessage(
@@ -66,7 +69,8 @@ class Connection final : public capnp::MessageStream, public kj::Refcounted {
     void heard(capnp::rpc::Message::Reader message);
     void said(kj::ArrayPtr<const kj::ArrayPtr<const capnp::word>> segments);
     void finished(uint32_t question);
-    kj::Promise<void> counted(kj::Promise<void> write);
+    void left(const std::vector<int>& descriptors);
+    kj::Promise<void> counted(kj::Promise<void> write, std::vector<int> descriptors);
 
     kj::Own<kj::AsyncIoStream> stream_;
     capnp::AsyncCapabilityMessageStream messages_;
@@ -79,7 +83,13 @@ class Connection final : public capnp::MessageStream, public kj::Refcounted {
     kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> room_;  // while reading waits for it
     std::unordered_map<uint32_t, size_t> unfinished_;      // questions, and what each costs
     size_t unfinished_bytes_ = 0;
-    std::vector<fabric::Descriptor> buried_;
+    /** A descriptor in messages that are not written yet, and itself once nobody else has it. */
+    struct Leaving {
+        uint32_t messages = 0;
+        fabric::Descriptor buried;
+    };
+    std::unordered_map<int, Leaving> leaving_;  // by number
+    size_t buried_ = 0;                         // of them
     kj::Promise<void> flush_ = kj::READY_NOW;
 };
 

@@ -20,20 +20,23 @@ namespace {
 
 constexpr uint32_t kSegmentsAtOpen = 100;
 
-/** A descriptor for a process. The client may let go of it before it has left. */
+/** A descriptor for a process, by the connection that it was asked for: the client may let go of it
+ * before it has left, and a process may have several. */
 class FileServer final : public rpc::File::Server {
   public:
-    FileServer(ClientProcess& process, fabric::Descriptor fd)
-        : process_(kj::addRef(process)),
-          connection_(kj::addRef(*process.connection)),
-          fd_(std::move(fd)) {
+    FileServer(ClientProcess& process, Connection& connection, fabric::Descriptor fd)
+        : process_(kj::addRef(process)), connection_(kj::addRef(connection)), fd_(std::move(fd)) {
         process_->files++;
     }
     ~FileServer() noexcept {
         process_->files--;
         connection_->bury(std::move(fd_));
     }
-    kj::Maybe<int> getFd() override { return fd_.get(); }
+    /** Asked once for each message that carries it. */
+    kj::Maybe<int> getFd() override {
+        connection_->carries(fd_.get());
+        return fd_.get();
+    }
 
   private:
     kj::Own<ClientProcess> process_;
@@ -47,18 +50,19 @@ void must_be_connected(const ClientProcess& process) {
         kj::throwFatalException(KJ_EXCEPTION(DISCONNECTED, "the process has ended"));
 }
 
-rpc::File::Client file_of(ClientProcess& process, fabric::Descriptor fd) {
+rpc::File::Client file_of(ClientProcess& process, Connection& connection, fabric::Descriptor fd) {
     must_be_connected(process);
     if (process.files >= ClientProcess::kFilesMost)
         kj::throwFatalException(KJ_EXCEPTION(OVERLOADED, "a process holds too many File objects",
                                              ClientProcess::kFilesMost));
-    return kj::heap<FileServer>(process, std::move(fd));
+    return kj::heap<FileServer>(process, connection, std::move(fd));
 }
 
-rpc::File::Client file_of(ClientProcess& process, const fabric::Descriptor* fd) {
+rpc::File::Client file_of(ClientProcess& process, Connection& connection,
+                          const fabric::Descriptor* fd) {
     Result<fabric::Descriptor> copy = fd->duplicate();
     if (!copy) kj::throwFatalException(KJ_EXCEPTION(OVERLOADED, "no descriptor left"));
-    return file_of(process, std::move(*copy));
+    return file_of(process, connection, std::move(*copy));
 }
 
 void set_failure(rpc::Failure::Builder out, const Failure& failure) {
@@ -92,12 +96,13 @@ std::shared_ptr<SegmentToSend> copy_of(const Segment& segment, bool write) {
     return copy;
 }
 
-void send_segment(rpc::Segment::Builder out, const SegmentToSend& segment, ClientProcess& process) {
+void send_segment(rpc::Segment::Builder out, const SegmentToSend& segment, ClientProcess& process,
+                  Connection& connection) {
     out.setId(segment.id);
     out.setSlotBytes(segment.slot_bytes);
     out.setSize(segment.size);
-    out.setRead(file_of(process, &segment.read));
-    if (segment.write.valid()) out.setWrite(file_of(process, &segment.write));
+    out.setRead(file_of(process, connection, &segment.read));
+    if (segment.write.valid()) out.setWrite(file_of(process, connection, &segment.write));
 }
 
 }  // namespace
@@ -109,7 +114,10 @@ bool ClientProcess::push_segment(uint64_t opening, const Segment& segment, bool 
         KJ_IF_MAYBE (to, of->callback_of(instance)) {
             auto request = to->addSegmentRequest();
             request.setOpening(opening);
-            send_segment(request.initSegment(), *copy, *of->processes.at(instance));
+            // The callback is of this connection.
+            ClientProcess& process = *of->processes.at(instance);
+            must_be_connected(process);
+            send_segment(request.initSegment(), *copy, process, *process.connection);
             auto done = request.send().then([of, opening, id = copy->id](auto&&) {
                 of->node.with([&](Cache& cache, uint64_t now) {
                     cache.confirm_segment(opening, id, now);
@@ -144,8 +152,8 @@ namespace {
 
 class SpaceServer final : public rpc::Space::Server {
   public:
-    SpaceServer(kj::Own<ClientProcess> process, uint64_t opening)
-        : process_(kj::mv(process)), opening_(opening) {}
+    SpaceServer(kj::Own<ClientProcess> process, kj::Own<Connection> connection, uint64_t opening)
+        : process_(kj::mv(process)), connection_(kj::mv(connection)), opening_(opening) {}
 
     kj::Promise<void> query(QueryContext context) override {
         std::string words = context.getParams().getWords();
@@ -172,7 +180,8 @@ class SpaceServer final : public rpc::Space::Server {
                 return copy_of(*segment, (may & kWrite) != 0);
             });
         context.getResults().setFound(found != nullptr);
-        if (found != nullptr) send_segment(context.getResults().initSegment(), *found, *process_);
+        if (found != nullptr)
+            send_segment(context.getResults().initSegment(), *found, *process_, *connection_);
         return kj::READY_NOW;
     }
 
@@ -187,12 +196,14 @@ class SpaceServer final : public rpc::Space::Server {
 
   private:
     kj::Own<ClientProcess> process_;
+    kj::Own<Connection> connection_;  // by which this is asked
     uint64_t opening_;
 };
 
 class SessionServer final : public rpc::Session::Server {
   public:
-    explicit SessionServer(kj::Own<ClientProcess> process) : process_(kj::mv(process)) {}
+    SessionServer(kj::Own<ClientProcess> process, kj::Own<Connection> connection)
+        : process_(kj::mv(process)), connection_(kj::mv(connection)) {}
 
     kj::Promise<void> open(OpenContext context) override {
         auto params = context.getParams();
@@ -217,7 +228,7 @@ class SessionServer final : public rpc::Session::Server {
             // is pushed from now on.
             try {
                 fill(results.initOpened(), *made);
-                results.getOpened().setPage(file_of(*process_, &page.file.writer));
+                results.getOpened().setPage(file_of(*process_, *connection_, &page.file.writer));
             } catch (...) {
                 // The cache must not look at the page once it is unmapped.
                 Status closed = cache.close_opening(process_->session, made->opening, now);
@@ -232,7 +243,7 @@ class SessionServer final : public rpc::Session::Server {
         }
         auto out = results.getOpened();
         out.setPopulate(node.options().cache.prefault);
-        out.setSpace(kj::heap<SpaceServer>(kj::addRef(*process_), opened->opening));
+        out.setSpace(space_server(opened->opening));
         return kj::READY_NOW;
     }
 
@@ -249,7 +260,7 @@ class SessionServer final : public rpc::Session::Server {
             return true;
         });
         if (there) {
-            context.getResults().setSpace(kj::heap<SpaceServer>(kj::addRef(*process_), opening));
+            context.getResults().setSpace(space_server(opening));
         } else {
             set_failure(context.getResults().initFailure(),
                         {WEFT_ECLOSED, "the opening is not known"});
@@ -286,11 +297,15 @@ class SessionServer final : public rpc::Session::Server {
         process_->lane = kj::heap<LaneServer>(
             server.node, server.loop, process_->session,
             KJ_ASSERT_NONNULL(server.streams).wrapSocketFd(kj::AutoCloseFd(ends[0])));
-        context.getResults().setSocket(file_of(*process_, fabric::Descriptor(ends[1])));
+        context.getResults().setSocket(
+            file_of(*process_, *connection_, fabric::Descriptor(ends[1])));
         return kj::READY_NOW;
     }
 
   private:
+    rpc::Space::Client space_server(uint64_t opening) {
+        return kj::heap<SpaceServer>(kj::addRef(*process_), kj::addRef(*connection_), opening);
+    }
     Result<std::string> reload(Node& node) {
         bool admin = false;
         for (const Grant& grant : node.grants(process_->token, process_->uid))
@@ -306,7 +321,7 @@ class SessionServer final : public rpc::Session::Server {
         out.setOpening(opened.opening);
         out.setVersion(opened.version);
         out.setConfig(to_json(opened.space->config()).dump());
-        out.setIndex(file_of(*process_, &slots.index().reader));
+        out.setIndex(file_of(*process_, *connection_, &slots.index().reader));
         std::vector<Segment*> live;
         // More descriptors do not fit into one message; the process asks for the others.
         for (auto& [id, segment] : slots.segments()) {
@@ -316,11 +331,12 @@ class SessionServer final : public rpc::Session::Server {
         auto list = out.initSegments(static_cast<uint32_t>(live.size()));
         for (uint32_t i = 0; i < live.size(); i++) {
             std::shared_ptr<SegmentToSend> copy = copy_of(*live[i], opened.may_write());
-            if (copy != nullptr) send_segment(list[i], *copy, *process_);
+            if (copy != nullptr) send_segment(list[i], *copy, *process_, *connection_);
         }
     }
 
     kj::Own<ClientProcess> process_;
+    kj::Own<Connection> connection_;  // by which this is asked
 };
 
 /** The process behind a pidfd as this PID namespace numbers it; 0: it is of another one, -1: it is
@@ -374,13 +390,16 @@ class NodeServer final : public rpc::Node::Server {
         }
         (*process)->callback = hello.getProcess();
         (*process)->connection = kj::addRef(*connection_);
+        // What was written to the last one and not read is never carried out: the process has been
+        // told that it was lost, and says next what it still holds.
+        (*process)->lane = nullptr;
         connection_->logged_in();
         if (uid == geteuid() && !server_.node.options().tokens.empty()) {
             results.setWarning(
                 "this process runs as the node's own user: tokens keep nothing from hostile code "
                 "of it");
         }
-        results.setSession(kj::heap<SessionServer>(kj::mv(*process)));
+        results.setSession(kj::heap<SessionServer>(kj::mv(*process), kj::addRef(*connection_)));
     }
 
   private:

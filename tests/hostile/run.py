@@ -245,6 +245,19 @@ def calls_of_a_client_that_is_gone_are_refused(town: Town) -> str:
     return "10 times"
 
 
+def descriptors_that_were_let_go_unread_are_no_others_later(town: Town) -> str:
+    """Meanwhile another tenant opens namespaces, whose descriptors get the lowest free numbers."""
+    honest = Honest(town, "honest", "h/*", "read,write,admin")
+    opened = iter(range(1000))
+
+    def open_another() -> None:
+        number = next(opened)
+        honest.save(f"h/m{number % 20}", range(number, number + 2))
+
+    told = wire(town, "wirer", "x/*", "read,write", 2000, "let-go", meanwhile=open_another)
+    return f"{told} of its own, beside {next(opened)} namespaces of another"
+
+
 def a_crowd_that_says_nothing_keeps_nobody_out(town: Town) -> str:
     """The user's own limit, and the time that a login has."""
     honest = Honest(town, "honest", "h/*", "read,write,admin")
@@ -332,6 +345,7 @@ TESTS = [
     answers_that_nobody_reads_cost_the_node_little,
     calls_that_are_never_finished_end_their_connection,
     calls_of_a_client_that_is_gone_are_refused,
+    descriptors_that_were_let_go_unread_are_no_others_later,
     a_crowd_that_says_nothing_keeps_nobody_out,
 ]
 

@@ -3,11 +3,12 @@
 //
 //     hostile_wire UID SOCKET TOKEN_FILE SEED MS WHAT...
 //
-// WHAT: garbage, halves, promises, crowd, unread, unfinished, words; each for MS. Prints what it
-// did, a line each; what must not happen ends it with words and status 1.
+// WHAT: garbage, halves, promises, crowd, unread, unfinished, words, let-go; each for MS. Prints
+// what it did, a line each; what must not happen ends it with words and status 1.
 #include <capnp/rpc.capnp.h>
 #include <capnp/serialize.h>
 #include <grp.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include <cstdio>
@@ -29,6 +30,9 @@ constexpr uint16_t kLane = 3;
 constexpr uint32_t kLastWords = 16;
 constexpr uint32_t kCrowd = 3000;
 constexpr uint32_t kUnreadCalls = 200000;
+constexpr uint32_t kBeforeLanes = 400;  // answers that fill a socket
+constexpr uint32_t kLanes = 14;
+constexpr useconds_t kStep = 300000;  // for the node to take what was said
 
 std::string flat(capnp::MessageBuilder& message) {
     kj::Array<capnp::word> words = capnp::messageToFlatArray(message);
@@ -158,7 +162,61 @@ class Wire {
         return times;
     }
 
+    /** Asks for lanes on an old connection whose answers it does not read yet, lets go of them, and
+     * reads at the end of its time: they must come, and nothing else that has a descriptor. */
+    uint64_t let_go() {
+        fabric::Descriptor old = logged_in(true);
+        usleep(kStep);
+        fabric::Descriptor now = logged_in(true);  // the same process, and its session
+        usleep(kStep);
+        for (uint32_t i = 0; i < kBeforeLanes; i++) send_some(old.get(), stats_call(i + 2));
+        usleep(kStep);
+        uint32_t first = kBeforeLanes + 2;
+        for (uint32_t i = 0; i < kLanes; i++)
+            send_some(old.get(),
+                      session_call<rpc::Session::LaneParams>(first + i, kLane, [](auto) {}));
+        usleep(kStep);
+        for (uint32_t i = 0; i < kLanes; i++) {
+            capnp::MallocMessageBuilder message;
+            auto finish = message.initRoot<capnp::rpc::Message>().initFinish();
+            finish.setQuestionId(first + i);
+            finish.setReleaseResultCaps(true);
+            send_some(old.get(), flat(message));
+        }
+        usleep(static_cast<useconds_t>(life_ / 1000));
+        uint64_t came = 0;
+        while (came < kLanes) came += sockets_of(old.get());
+        return came;
+    }
+
   private:
+    /** Reads what is there: how many descriptors came. */
+    static uint64_t sockets_of(int socket) {
+        std::string bytes(1 << 16, '\0');
+        iovec all{bytes.data(), bytes.size()};
+        alignas(cmsghdr) char room[CMSG_SPACE(64 * sizeof(int))] = {};
+        msghdr message{};
+        message.msg_iov = &all;
+        message.msg_iovlen = 1;
+        message.msg_control = room;
+        message.msg_controllen = sizeof room;
+        ssize_t got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+        must(got > 0, "the connection ended before what was asked for came");
+        uint64_t came = 0;
+        for (cmsghdr* head = CMSG_FIRSTHDR(&message); head != nullptr;
+             head = CMSG_NXTHDR(&message, head)) {
+            size_t count = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+            for (size_t i = 0; i < count; i++, came++) {
+                int number = -1;
+                memcpy(&number, CMSG_DATA(head) + i * sizeof number, sizeof number);
+                fabric::Descriptor descriptor(number);
+                struct stat what{};
+                must(fstat(number, &what) == 0 && S_ISSOCK(what.st_mode),
+                     "a descriptor came that is none of a lane");
+            }
+        }
+        return came;
+    }
     static std::string stats_call(uint32_t question) {
         return session_call<rpc::Session::QueryParams>(
             question, kQuery, [](auto params) { params.setWords("stats"); });
@@ -235,6 +293,7 @@ uint64_t act(Wire& wire, const std::string& what) {
     if (what == "unread") return wire.unread();
     if (what == "unfinished") return wire.unfinished();
     if (what == "words") return wire.last_words();
+    if (what == "let-go") return wire.let_go();
     fail("what is \"" + what + "\"?");
 }
 
