@@ -229,6 +229,10 @@ std::string to_options(const NamespaceConfig& config) { return as_options(to_jso
 Result<NamespaceConfig> config_from_json(const nlohmann::json& json) {
     Result<NamespaceRequest> request = parse_namespace_options(as_options(json).c_str());
     if (!request) return request.failure();
+    // What is kept or sent is a whole configuration, not a question about one.
+    if (request->config.parts > 1 && request->config.part_bytes[0] == 0)
+        return Failure{WEFT_EINVAL, "parts=" + std::to_string(request->config.parts) +
+                                        " is kept without part_bytes="};
     return request->config;
 }
 

@@ -51,7 +51,10 @@ void state(const std::string& text) {
     }
     if (keeper.kept.empty()) return;
     Cache next(options(), memory, &keeper);
-    must(next.restore(keeper.kept).ok(), "a node restores what a node kept");
+    Status again = next.restore(keeper.kept);
+    must(again.ok(),
+         ("a node restores what a node kept: " + (again.ok() ? "" : again.failure().message))
+             .c_str());
 }
 
 /** As a client reads what its node sent. */

@@ -112,3 +112,9 @@ TEST_CASE("a slot holds its block and wastes at most a quarter of it") {
     }
     CHECK(classes.size() == 73);  // four a doubling from 256 B to 64 MiB
 }
+
+TEST_CASE("a configuration that is kept has a size for each part") {
+    Result<NamespaceConfig> config = config_from_json({{"parts", 43}, {"ttl_s", 60}});
+    REQUIRE_FALSE(config.ok());
+    CHECK(config.failure().message == "parts=43 is kept without part_bytes=");
+}
