@@ -234,6 +234,9 @@ class SessionServer final : public rpc::Session::Server {
                 Status closed = cache.close_opening(process_->session, made->opening, now);
                 return Failure{WEFT_ENOMEM, "namespace " + name + ": no descriptor left"};
             }
+            // The mapping is enough: openings cost the node no descriptor.
+            page.file.reader = fabric::Descriptor();
+            page.file.writer = fabric::Descriptor();
             process_->pages[made->opening] = std::move(page);
             return made;
         });

@@ -134,6 +134,18 @@ def check_files(town: Town, everyone) -> None:
         expect(f"{who.name}: of the node", who.ask(f"node {town.node.pid}"), "nothing")
 
 
+def openings_cost_the_node_no_descriptors(town: Town) -> str:
+    with Tenant(town, "opener", "x/m", "read,write") as tenant:
+        tenant.ask("open x/m")
+        before = town.files()
+        for _ in range(200):
+            tenant.ask("open x/m")
+        grown = town.files() - before
+        if grown > 20:  # some are on their way
+            raise Failed(f"200 openings cost the node {grown} descriptors")
+    return f"200 openings, {grown} descriptors"
+
+
 def garbage_in_shared_memory_changes_nothing_that_others_read(town: Town) -> str:
     """Hostile readers of the honest tenant's namespace, hostile writers of their own."""
     honest = Honest(town, "honest", "h/*", "read,write,admin")
@@ -339,6 +351,7 @@ TESTS = [
     a_token_that_is_taken_away_ends_what_it_allowed,
     each_right_allows_what_it_says_and_nothing_else,
     a_client_holds_exactly_the_descriptors_that_it_may,
+    openings_cost_the_node_no_descriptors,
     garbage_in_shared_memory_changes_nothing_that_others_read,
     hazards_hold_what_a_page_has_room_for_and_no_more,
     garbage_on_the_socket_ends_its_connection_alone,
