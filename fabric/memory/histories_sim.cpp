@@ -100,6 +100,25 @@ void Histories::append(Word& word, uint64_t value, uint32_t carry) {
     *word.raw = value;
 }
 
+/** The oldest kept store that the process may still read. */
+uint32_t Histories::oldest_for(const Word& word, const Process& process) const {
+    const Clock& fence = carries_[process.now.fence];
+    uint32_t newest = word.stores - 1;
+    uint32_t oldest = newest - std::min(newest, kStores - 1);
+    for (uint32_t other = 0; other < kProcessesMax; other++) {
+        const Sights& sights = word.sights[other];
+        uint32_t past = std::max(process.now.at[other], fence.at[other]);
+        for (uint32_t i = sights.count; i > 0; i--) {
+            if (sights.last[i - 1].event > past) continue;
+            oldest = std::max(oldest, sights.last[i - 1].store);
+            break;
+        }
+    }
+    while (oldest < newest && word.last[(oldest + 1) % kStores].made + visible_ < chance_->now())
+        oldest++;
+    return oldest;
+}
+
 uint64_t Histories::load(const uint64_t* raw, Order order) {
     Word* word = find(raw);
     if (word == nullptr || process_ == kOutside) return *raw;
@@ -109,17 +128,7 @@ uint64_t Histories::load(const uint64_t* raw, Order order) {
     word = find(raw);  // others may have made more words known
     Process& process = clocks_[process_];
     uint32_t newest = word->stores - 1;
-    uint32_t oldest = newest - std::min(newest, kStores - 1);
-    for (uint32_t other = 0; other < kProcessesMax; other++) {
-        const Sights& sights = word->sights[other];
-        for (uint32_t i = sights.count; i > 0; i--) {
-            if (sights.last[i - 1].event > process.now.at[other]) continue;
-            oldest = std::max(oldest, sights.last[i - 1].store);
-            break;
-        }
-    }
-    while (oldest < newest && word->last[(oldest + 1) % kStores].made + visible_ < chance_->now())
-        oldest++;
+    uint32_t oldest = oldest_for(*word, process);
     uint32_t stale = newest > oldest ? chance_->choose(newest - oldest + 1) : 0;
     if (stale > 0) stale_loads_++;
     const Store& read = word->last[(newest - stale) % kStores];
@@ -182,8 +191,8 @@ void Histories::fence_seq_cst() {
     Process& process = clocks_[process_];
     process.now.join(process.acquired);
     fenced_.join(process.now);
-    process.now = fenced_;
-    process.released = keep(fenced_);
+    process.now.fence = keep(fenced_);
+    process.released = keep(process.now);
 }
 
 bool Histories::touch(const std::byte* at, size_t size, bool write) {

@@ -6,9 +6,16 @@
 // of its process. A load may return any kept store that is not older than one which an event in the
 // loader's past wrote or read; so a store that waits in a buffer and a line that is stale in a
 // cache are the same thing, a store that is not read yet. A release hands the storer's clock on
-// with the value, an acquire takes it over, fences do so for the relaxed accesses around them, and
-// seq_cst fences also join one clock of all. Block bytes are no atomics: an access that is not
-// ordered behind the other processes' is reported as a race.
+// with the value, an acquire takes it over, and fences do so for the relaxed accesses around them.
+// Block bytes are no atomics: an access that is not ordered behind the other processes' is reported
+// as a race.
+//
+// A seq_cst fence orders no process behind another; it only says what a load may not return any
+// more ([atomics.order] 4): if fence Y comes before fence X in their one order, a load behind X
+// returns no store older than one which an event before Y wrote or read. "Behind" and "before" are
+// happens-before. So each fence has a view: all that happened before it or an earlier one; a clock
+// names the newest fence in its past, whose view holds the others'; and a load is bound by its
+// process's clock and by that view, a race by the clock alone.
 //
 // Invariants: what is forgotten (old stores, old reads) only ever forbids, so every outcome is one
 // that C++ allows; threads of one process share a clock, as if they ran on one processor; a store
@@ -25,10 +32,12 @@ namespace weft::fabric::sim {
 constexpr uint32_t kProcessesMax = 24;  // of one run, dead ones too
 
 struct Clock {
-    std::array<uint32_t, kProcessesMax> at{};
+    std::array<uint32_t, kProcessesMax> at{};  // what happened before
+    uint32_t fence = 0;                        // the newest seq_cst fence that did, by number
     void join(const Clock& other) {
         for (uint32_t i = 0; i < kProcessesMax; i++)
             if (other.at[i] > at[i]) at[i] = other.at[i];
+        if (other.fence > fence) fence = other.fence;
     }
 };
 
@@ -113,6 +122,7 @@ class Histories : public Model {
 
     Word* find(const uint64_t* raw) const;
     Word& know(uint64_t* raw);
+    uint32_t oldest_for(const Word& word, const Process& process) const;
     Word& about_to_store(uint64_t* raw);
     uint32_t keep(const Clock& clock);
     void see(Word& word, uint32_t store);
@@ -127,7 +137,7 @@ class Histories : public Model {
     size_t known_count_ = 0;
     std::vector<Clock> carries_;
     std::array<Process, kProcessesMax> clocks_;
-    Clock fenced_;
+    Clock fenced_;  // what happened before some seq_cst fence
     Chance* chance_ = nullptr;
     uint64_t visible_ = 0;
     uint32_t process_ = kOutside;

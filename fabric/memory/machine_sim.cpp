@@ -191,8 +191,10 @@ void Machine::fence_seq_cst() {
     Actor& actor = actors_[actor_];
     join(actor.now, actor.acquired);
     join(fenced_, actor.now);
-    actor.now = fenced_;
-    actor.released = fenced_;
+    // It says what may be read of words; it orders no plain access behind another.
+    std::fill_n(fenced_.begin(), kActorsMax, 0);
+    join(actor.now, fenced_);
+    actor.released = actor.now;
     remember(actor, 2);
     decider_->saw("fence seq_cst", nullptr, 0, 0);
 }

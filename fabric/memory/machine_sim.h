@@ -5,7 +5,8 @@
 // store that still waits in its writer's buffer and a stale line in its reader's cache are one
 // thing here: a store that this reader does not read yet. A release hands the storer's view on with
 // the value, an acquire takes it over, fences do so for the relaxed accesses around them, and
-// seq_cst fences also join one view of all. This is RC11 (Lahav et al., PLDI 2017) run forward.
+// seq_cst fences also join one view of all, of words: they order plain accesses only as the fences
+// that they are besides. This is RC11 (Lahav et al., PLDI 2017) run forward.
 //
 // Invariants: one actor alone stores to a word, but for plain bytes, whose writers must be in order
 // (else it is a race); a yield point precedes each load of a word that
@@ -107,7 +108,7 @@ class Machine : public Model {
     std::vector<uint64_t*> dirty_;
     std::vector<Shared> shared_;
     std::array<Actor, kActorsMax> actors_;
-    View fenced_{};  // by seq_cst fences
+    View fenced_{};  // by seq_cst fences; of words only
     uint64_t memory_hash_ = 0;
     uint32_t actor_ = 0;
     bool running_ = false;
