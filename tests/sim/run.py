@@ -111,7 +111,13 @@ def build_planted(patch: Path) -> Path:
     if wrong:
         raise RuntimeError(f"it does not apply any more: {wrong}")
     changed = set(files_of(patch))
-    objects = {name: files for name, files in included_by().items() if files & changed}
+    # Only those that hold code of what is changed: their lines' table names the file.
+    names = [f"\0{Path(file).name}\0".encode() for file in changed]
+    objects = [
+        name
+        for name, files in included_by().items()
+        if files & changed and any(one in (BUILD / name).read_bytes() for one in names)
+    ]
     commands = json.loads((BUILD / "compile_commands.json").read_text())
     of = {shlex.split(command["command"])[-3]: command for command in commands}
     link = subprocess.run(

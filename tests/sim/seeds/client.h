@@ -19,6 +19,9 @@ constexpr uint32_t kSecondPartBytes = 64 << 10;  // of t/b
 
 class Client;
 
+/** Many come at the same blocks at once, and nobody is slow. */
+inline bool busy() { return host().set.theme == Theme::hot || host().set.theme == Theme::grows; }
+
 /** One namespace as a client has it open. */
 struct Place {
     uint32_t number = 0;  // 0: t/a, 1: t/b

@@ -38,15 +38,9 @@ Host::Host(uint64_t seed, Histories& memory) : scheduler(seed, memory), memory(m
     }
     if (set.part_bytes <= 4096 && random.one_in(2))
         set.keys = static_cast<uint32_t>(random.between(16, 100));
-    set.hot = random.one_in(3);
-    if (set.hot) {
-        set.keys = static_cast<uint32_t>(random.between(1, 4));
-        set.replace_one_in = 1;
-        set.rest_one_in = 40;
-        set.operations += 150;
-    }
     set.advance_one_in = random.one_in(2) ? 8 : 1;
     set.ttl_s = random.one_in(4) ? 1 : 0;
+    draw_theme(random);
     static constexpr uint32_t kPieces[] = {1024, 8 << 10, 64 << 10};
     set.piece = kPieces[random.below(3)];
     set.follow_one_in = random.one_in(2) ? 1 : 4;
@@ -63,6 +57,40 @@ Host::Host(uint64_t seed, Histories& memory) : scheduler(seed, memory), memory(m
     set.map_fails_one_in = random.one_in(3) ? 20 : 0;
     set.memory_fails_one_in = random.one_in(3) ? 20 : 0;
     set.disk_fails_one_in = random.one_in(4) ? 3 : 0;
+}
+
+void Host::draw_theme(Random& random) {
+    static constexpr Theme kThemes[] = {Theme::any, Theme::any,   Theme::any,   Theme::hot,
+                                        Theme::hot, Theme::grows, Theme::turns, Theme::turns};
+    set.theme = kThemes[random.below(8)];
+    if (set.theme == Theme::hot) {
+        set.keys = static_cast<uint32_t>(random.between(1, 4));
+        set.replace_one_in = 1;
+        set.rest_one_in = 40;
+        set.operations += 150;
+        // Nothing excuses a block that is not there; or a block soon comes back to the slot that it
+        // was in.
+        uint64_t block = uint64_t{set.part_bytes} * set.parts;
+        set.quota = random.one_in(2) ? 0 : (block * (set.keys + 2) + 4095) & ~uint64_t{4095};
+    }
+    if (set.theme == Theme::grows) {
+        set.parts = 1;
+        set.part_bytes = 1024;
+        set.memory = 16 << 20;
+        set.quota = 0;
+        set.ttl_s = 0;
+        set.advance_one_in = 40;
+        set.keys = static_cast<uint32_t>(random.between(60, 250));
+        set.rest_one_in = 40;
+        set.operations += 50;
+    }
+    if (set.theme == Theme::turns) {
+        set.part_bytes = 128 << 10;
+        set.memory = random.one_in(2) ? 3 << 20 : 5 << 20;
+        set.quota = 0;
+        set.keys = static_cast<uint32_t>(random.between(24, 60));
+        set.operations += 40;
+    }
 }
 
 Host::~Host() { the_host = nullptr; }

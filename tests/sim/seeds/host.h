@@ -17,8 +17,17 @@
 
 namespace weft::seeds {
 
+/** What a seed is about, so that each rule's window comes often in some. */
+enum class Theme : uint8_t {
+    any,
+    hot,    // everybody at a few blocks, which are written again and again
+    grows,  // many small blocks come, and the index grows under a few that readers look up
+    turns,  // memory is scarce and all want the other namespace half-way: segments are retired
+};
+
 /** How often what goes wrong, and how large things are; drawn from the seed. 0: never. */
 struct Setting {
+    Theme theme = Theme::any;
     uint32_t clients = 3;
     uint32_t operations = 12;        // of each client
     uint64_t memory = 8 << 20;       // the node's
@@ -31,7 +40,6 @@ struct Setting {
     uint32_t piece = 8 << 10;     // of a copy, between two yields
     uint32_t follow_one_in = 3;   // loads
     uint32_t replace_one_in = 4;  // saves
-    bool hot = false;             // everybody at a few blocks, which are written again and again
     uint32_t rest_one_in = 3;     // ops, after which an engine does nothing for a while
     uint32_t advance_one_in = 1;  // of the times that an engine could
     uint32_t kills = 0;           // of clients
@@ -92,6 +100,7 @@ class Host {
     std::set<std::string> events;
 
   private:
+    void draw_theme(Random& random);
     struct Lent {
         size_t size;
         uint32_t ops;

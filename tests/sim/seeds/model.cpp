@@ -70,6 +70,7 @@ void Model::end_put(uint32_t number, Outcome outcome, bool published) {
     put.ended = now();
     put.outcome = outcome;
     put.published = published;
+    published_ = published_ || published;
     put.known = known();
     if (put.expires != kNever) put.expires += put.ended;
     if (outcome == Outcome::done && put.name.version < std::min(put.floor, floor(put.name.space)))
@@ -78,9 +79,14 @@ void Model::end_put(uint32_t number, Outcome outcome, bool published) {
 
 Get Model::begin_get(const Name& name) {
     Get get{name, now()};
-    // Whoever has not heard of them is not held to what others did; memory may be as late as it
-    // can.
-    if (host().scheduler.random().one_in(2)) return get;
+    // Whoever does not hear of them is not held to what others did meanwhile: memory may be as late
+    // as it can. But a block that it has heard of is still there, though replaced since.
+    Heard& heard = heard_[{host().scheduler.process().id, name}];
+    if (!host().scheduler.random().one_in(3)) {
+        get.since = heard.since;
+        get.excuses = heard.excuses;
+        return get;
+    }
     get.heard = true;
     get.floor = floor(name.space);
     for (const Removal& removal : removals_[name]) learn(removal.known);
@@ -95,6 +101,7 @@ Get Model::begin_get(const Name& name) {
             get.excuses = put.excuses;
         }
     }
+    heard = {get.since, get.excuses};
     return get;
 }
 

@@ -41,7 +41,7 @@ struct Put {
 struct Get {
     Name name;
     uint64_t began = 0;
-    bool heard = false;       // of what others did: then it is held to that
+    bool heard = false;       // of what others did up to now: then it is held to that
     uint64_t floor = 0;       // acknowledged before
     uint64_t since = 0;       // from when on the block has been there; 0: it is not known to be
     uint64_t excuses = 0;     // at that time
@@ -61,7 +61,9 @@ class Model {
     /** What was reserved is to be published now. */
     void commit_put(uint32_t put);
     void end_put(uint32_t put, Outcome outcome, bool published);
-    /** Of one who has heard of the puts and fences so far, or of none. */
+    /** Has anybody published anything? */
+    bool published() const { return published_; }
+    /** Of one who hears of the puts and fences so far, or goes on with what it heard before. */
     Get begin_get(const Name& name);
     /** P1, P2, P6: may this get return these puts' bytes, one of each part that it read? */
     void hit(const Get& get, const std::vector<uint32_t>& parts);
@@ -102,6 +104,7 @@ class Model {
     uint64_t there_since(const Name& base, const std::vector<uint32_t>& parts) const;
     void broken(const std::string& what, const Get& get, uint32_t put);
 
+    bool published_ = false;
     std::vector<Put> puts_{1};
     std::map<Name, std::vector<uint32_t>> by_name_;
     std::map<uint32_t, Floor> floors_;
@@ -111,6 +114,12 @@ class Model {
         uint64_t last_end = 0;
     };
     std::map<Name, Removes> removes_;
+    /** What a process heard last of a block: it is there since, as long as nothing excuses it. */
+    struct Heard {
+        uint64_t since = 0;
+        uint64_t excuses = 0;
+    };
+    std::map<std::pair<uint32_t, Name>, Heard> heard_;
     std::map<Name, uint64_t> touched_;
     std::set<Name> pinned_;
     std::set<Name> expire_;  // some put of it does

@@ -172,9 +172,16 @@ void Scheduler::yield() {
     if (random_.one_in(switch_one_in_)) give_way();
 }
 
+/** Stale loads come in runs: what one order alone keeps apart is a stale word beside a new one. */
 uint32_t Scheduler::choose(uint32_t count) {
-    if (!random_.one_in(stale_one_in_)) return 0;
-    return static_cast<uint32_t>(random_.below(count));
+    Proc& proc = *current_->proc;
+    if (proc.lags == 0) {
+        if (!random_.one_in(stale_one_in_)) return 0;
+        proc.lags = random_.scale(1, 16);
+    }
+    proc.lags--;
+    if (random_.one_in(2)) return 0;
+    return random_.one_in(2) ? count - 1 : static_cast<uint32_t>(random_.below(count));
 }
 
 bool Scheduler::wait(const void* key, uint64_t deadline) {

@@ -66,6 +66,7 @@ struct Proc {
     uint32_t pauses = 0;   // so far
     uint32_t copying = 0;  // threads in the middle of a copy
     uint32_t closing = 0;  // threads that close what they had open
+    uint64_t lags = 0;     // of its next loads that may be stale, many are
 };
 
 struct Fiber {

@@ -10,6 +10,7 @@ namespace {
 
 constexpr uint64_t kMs = 1'000'000;
 constexpr uint64_t kPinned = 2000 * kMs;  // pin_s
+constexpr uint64_t kFew = 8;              // keys that readers look up while others come
 constexpr uint64_t kSlack = 1000 * kMs;   // beyond an op's timeout, for its thread to be woken
 
 Scheduler& machine() { return host().scheduler; }
@@ -39,7 +40,7 @@ Thread::Thread(Client& client, uint32_t number)
       store_(*client.store),
       model_(client.model),
       random_(host().scheduler.random()),
-      reader_(random_.one_in(host().set.hot ? 2 : 4)) {}
+      reader_(random_.one_in(busy() ? 2 : 4)) {}
 
 void Thread::work() {
     for (uint32_t space = 0; space < 2; space++) {
@@ -57,11 +58,15 @@ void Thread::work() {
     region_ = *store_.adopt_region(reinterpret_cast<uint64_t>(memory_), bytes);
     all_ = *store_.adopt_region(0, 0);
     queue_ = *store_.open_queue(8, random_.one_in(2) ? 0 : 1 << 20, 0);
-    for (uint32_t i = 0; i < host().set.operations && !places_.empty(); i++) {
+    bool waits = reader_ && busy();  // for something to read
+    for (int tries = 0; waits && !model_.published() && tries < 1000; tries++) machine().sleep(kMs);
+    uint32_t operations = host().set.operations * (waits ? 2 : 1);
+    for (uint32_t i = 0; i < operations && !places_.empty(); i++) {
         if (random_.one_in(host().set.rest_one_in))
             machine().sleep(random_.scale(kMicrosecond, 20 * kMs));
-        size_t place = places_.size() > 1 && random_.one_in(3) ? 1 : 0;
-        act(places_[place]);
+        bool other = random_.one_in(3);
+        if (host().set.theme == Theme::turns) other = (i >= operations / 2) != random_.one_in(16);
+        act(places_[other ? places_.size() - 1 : 0]);
     }
     finish();
 }
@@ -71,7 +76,10 @@ void Thread::act(Place& place) {
     // A node that comes anew is fenced against what the one before it served.
     uint32_t nodes = network().nodes;
     if (std::exchange(nodes_, nodes) < nodes && random_.one_in(3)) return advance(place);
-    if (reader_ && !random_.one_in(8)) return read_only(place, key);
+    bool grows = host().set.theme == Theme::grows;
+    if (reader_ && !random_.one_in(8)) return read_only(place, grows ? key % kFew : key);
+    if (grows && !random_.one_in(4)) return save_list(place);
+    if (busy() && random_.one_in(2)) return save(place, key);
     switch (random_.below(40)) {
         case 0:
             if (!random_.one_in(host().set.advance_one_in)) return look(place, key);
@@ -128,7 +136,7 @@ void Thread::act(Place& place) {
 
 /** What needs no answer of the node: so it goes on with a node that has ended, until it notices. */
 void Thread::read_only(Place& place, uint64_t key) {
-    machine().sleep(random_.scale(kMicrosecond, host().set.hot ? kMs / 4 : 5 * kMs));
+    machine().sleep(random_.scale(kMicrosecond, busy() ? kMs / 4 : 5 * kMs));
     if (random_.one_in(2)) return look(place, key);
     return view_now(place, key);
 }
@@ -211,7 +219,8 @@ weft_op Thread::list_of(uint32_t kind, const Place& place, std::vector<weft_item
 /** In a row, as the blocks of a chain are. */
 std::vector<uint64_t> Thread::some_keys(uint64_t most) {
     std::vector<uint64_t> keys;
-    uint64_t first = random_.below(host().set.keys);
+    bool few = host().set.theme == Theme::grows && random_.one_in(3);
+    uint64_t first = random_.below(few ? kFew : host().set.keys);
     uint64_t count = std::min<uint64_t>(random_.between(1, most), host().set.keys);
     for (uint64_t i = 0; i < count; i++) keys.push_back((first + i) % host().set.keys);
     return keys;
@@ -336,6 +345,7 @@ void Thread::read_in_place(Place& place, const Get& get, const std::byte* addres
             if (puts.back() == 0) machine().fail("P1: a view shows " + torn);
         }
         model_.hit(get, puts);
+        if (busy() && reader_ && !random_.one_in(8)) continue;
         // Now and then for longer than a node lives.
         uint64_t most = (random_.one_in(12) ? 4000 : 800) * kMs;
         machine().sleep(random_.scale(random_.one_in(12) ? 100 * kMs : kMicrosecond, most));

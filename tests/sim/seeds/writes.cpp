@@ -89,7 +89,7 @@ void Thread::save_in_place(Place& place, uint64_t key) {
     }
     auto* to = reinterpret_cast<std::byte*>(event.value);
     uint64_t began = machine().now();
-    bool slow = random_.one_in(2);
+    bool slow = random_.one_in(busy() ? 20 : 2);
     machine().process().copying++;
     for (uint64_t at = 0; at < place.part_bytes; at += 1024) {
         host().access(to + at, 1024, true);
@@ -105,7 +105,7 @@ void Thread::save_in_place(Place& place, uint64_t key) {
 
 void Thread::end_in_place(Place& place, const Name& name, uint32_t put, uint64_t reservation) {
     uint64_t how = random_.below(10);
-    if (how == 0) {
+    if (how == 0 && (!busy() || random_.one_in(8))) {
         host().event("reservation-left-open");
         abandoned_.push_back(reservation);
         open_.insert(name);
