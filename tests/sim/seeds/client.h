@@ -45,6 +45,7 @@ class Thread {
     void finish();
     void act(Place& place);
     void read_only(Place& place, uint64_t key);
+    bool write_more(Place& place, uint64_t key);
     void stumble(uint64_t steps, uint64_t least_ns);
 
     // An op and what is told of it.

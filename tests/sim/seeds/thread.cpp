@@ -76,10 +76,8 @@ void Thread::act(Place& place) {
     // A node that comes anew is fenced against what the one before it served.
     uint32_t nodes = network().nodes;
     if (std::exchange(nodes_, nodes) < nodes && random_.one_in(3)) return advance(place);
-    bool grows = host().set.theme == Theme::grows;
-    if (reader_ && !random_.one_in(8)) return read_only(place, grows ? key % kFew : key);
-    if (grows && !random_.one_in(4)) return save_list(place);
-    if (busy() && random_.one_in(2)) return save(place, key);
+    if (reader_ && !random_.one_in(8)) return read_only(place, key);
+    if (write_more(place, key)) return;
     switch (random_.below(40)) {
         case 0:
             if (!random_.one_in(host().set.advance_one_in)) return look(place, key);
@@ -134,8 +132,20 @@ void Thread::act(Place& place) {
     }
 }
 
+/** Where much is written. False: not now. */
+bool Thread::write_more(Place& place, uint64_t key) {
+    if (host().set.theme == Theme::grows && !random_.one_in(4)) {
+        save_list(place);
+        return true;
+    }
+    if (!busy() || !random_.one_in(2)) return false;
+    save(place, key);
+    return true;
+}
+
 /** What needs no answer of the node: so it goes on with a node that has ended, until it notices. */
 void Thread::read_only(Place& place, uint64_t key) {
+    if (host().set.theme == Theme::grows) key %= kFew;
     machine().sleep(random_.scale(kMicrosecond, busy() ? kMs / 4 : 5 * kMs));
     if (random_.one_in(2)) return look(place, key);
     return view_now(place, key);
