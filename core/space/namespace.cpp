@@ -295,9 +295,10 @@ uint32_t Namespace::evict(SizeClass& of) {
     while (slot != kNoSlot && evicted < count) {
         uint32_t next = of.order->after(slot);
         if (slots_.info(slot).pins == 0 && !std::binary_search(held.begin(), held.end(), slot)) {
-            unpublish(slot, WEFT_MISS_EVICTED);
+            // Counted before it can be missed: the count is what excuses a miss.
             stats_.evicted++;
             evicted++;
+            unpublish(slot, WEFT_MISS_EVICTED);
         }
         slot = next;
     }
@@ -428,8 +429,8 @@ void Namespace::retire(Segment& segment, uint64_t now) {
     std::erase_if(of.free, [&](uint32_t slot) { return slot >= segment.first && slot < end; });
     for (uint32_t slot = segment.first; slot < end; slot++) {
         if (state_of(slots_.info(slot)) == SlotState::published) {
+            stats_.evicted++;  // before it can be missed
             unpublish(slot, WEFT_MISS_EVICTED);
-            stats_.evicted++;
         }
     }
 }
