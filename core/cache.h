@@ -119,6 +119,7 @@ class Cache {
         int pid = 0;
         std::string name;
         std::map<uint64_t, Opening> openings;
+        bool late = false;  // with a segment: none waits for it until it confirms one
     };
     struct Space {
         std::unique_ptr<Namespace> space;
@@ -159,6 +160,7 @@ class Cache {
     uint32_t rights(uint32_t session, const Space& space) const;
     bool reclaim(Space& of, uint64_t bytes, uint64_t now);
     void push_new_segments(Space& space);
+    void pass_over_late(Space& space, uint64_t now);
     void move_segments(Space& space, uint64_t now);
     void rebalance(uint64_t now);
     Status drop(const std::string& name, uint64_t now);

@@ -1,7 +1,8 @@
 // How segments come and go (protocols 1): a new one is announced to every process that has the
-// namespace open, and no slot of it is given out before each has confirmed it or has been late for
-// a second; an emptied one is unmapped by every process, then punched. Memory moves between classes
-// and namespaces in no other way.
+// namespace open, and no slot of it is given out before each has confirmed it or is late: nobody
+// waits more than a second for a process, nor again before it confirmed one. An emptied segment is
+// unmapped by every process, then punched. Memory moves between classes and namespaces in no other
+// way.
 #include <algorithm>
 
 #include "capi/weft.h"
@@ -9,6 +10,15 @@
 #include "fabric/clock/clock.h"
 
 namespace weft {
+namespace {
+
+/** Some of it is on its way out: its memory has not come free yet. */
+bool retires(Slots& slots) {
+    return std::ranges::any_of(slots.segments(),
+                               [](const auto& entry) { return entry.second->retiring; });
+}
+
+}  // namespace
 
 void Cache::push_new_segments(Space& space) {
     std::set<uint32_t>& known = announced_[&space];
@@ -20,7 +30,8 @@ void Cache::push_new_segments(Space& space) {
             uint32_t may = rights(session, space);
             if ((may & (kRead | kWrite)) == 0) continue;
             bool write = (may & kWrite) != 0;
-            if (!sessions_.at(session).process->push_segment(opening, *segment, write))
+            Session& of = sessions_.at(session);
+            if (!of.process->push_segment(opening, *segment, write) && !of.late)
                 segment->waiting.insert(opening);
         }
     }
@@ -28,7 +39,9 @@ void Cache::push_new_segments(Space& space) {
 
 void Cache::confirm_segment(uint64_t opening, uint32_t id, uint64_t now) {
     for (auto& [name, space] : spaces_) {
-        if (space->openings.count(opening) == 0) continue;
+        auto found = space->openings.find(opening);
+        if (found == space->openings.end()) continue;
+        sessions_.at(found->second).late = false;
         Segment* segment = space->space->slots().segment(id);
         if (segment != nullptr && !segment->retiring) segment->waiting.erase(opening);
         move_segments(*space, now);
@@ -44,13 +57,27 @@ void Cache::confirm_drop(uint64_t opening, uint32_t id, uint64_t now) {
     }
 }
 
+/** Who has a segment for a second without confirming it is late. It asks for the descriptors that
+ * it lacks. */
+void Cache::pass_over_late(Space& space, uint64_t now) {
+    auto& segments = space.space->slots().segments();
+    auto session_of = [&](uint64_t opening) -> Session& {
+        return sessions_.at(space.openings.at(opening));
+    };
+    for (auto& [id, segment] : segments) {
+        if (segment->retiring || now <= segment->opened + fabric::kSecond) continue;
+        for (uint64_t opening : segment->waiting) session_of(opening).late = true;
+    }
+    for (auto& [id, segment] : segments) {
+        if (segment->retiring) continue;
+        std::erase_if(segment->waiting, [&](uint64_t opening) { return session_of(opening).late; });
+    }
+}
+
 void Cache::move_segments(Space& space, uint64_t now) {
     Slots& slots = space.space->slots();
     std::set<uint32_t>& known = announced_[&space];
-    for (auto& [id, segment] : slots.segments()) {
-        // A process that is late asks for the descriptors that it lacks.
-        if (!segment->retiring && now > segment->opened + fabric::kSecond) segment->waiting.clear();
-    }
+    pass_over_late(space, now);
     bool room = false;
     for (uint32_t id : space.space->empty_segments()) {
         Segment& segment = *slots.segment(id);
@@ -133,8 +160,8 @@ bool Cache::reclaim(Space& of, uint64_t bytes, uint64_t now) {
     return coming > 0;
 }
 
-/** Classes that evicted since the last look and hold less than an equal share take a segment from
- * the one that holds the most. */
+/** Namespaces that evicted since the last look and hold less than an equal share take a segment
+ * from the one that holds the most. */
 void Cache::rebalance(uint64_t now) {
     uint64_t active = 0;
     Space* largest = nullptr;
@@ -143,7 +170,9 @@ void Cache::rebalance(uint64_t now) {
         uint64_t bytes = space->space->slots().data_bytes();
         if (bytes == 0) continue;
         active++;
-        if (bytes > most) {
+        // One segment that a view or a stopped process keeps is enough to wait for: it would keep
+        // the next ones as well, and a namespace would be emptied for nothing.
+        if (bytes > most && !retires(space->space->slots())) {
             most = bytes;
             largest = space.get();
         }

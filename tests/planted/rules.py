@@ -69,15 +69,33 @@ RULES = [
     Rule(
         "a new segment's slots are given out when every process has it",
         SEGMENTS,
-        "if (!sessions_.at(session).process->push_segment(opening, *segment, write)) "
+        "if (!of.process->push_segment(opening, *segment, write) && !of.late) "
         "segment->waiting.insert(opening);",
-        "sessions_.at(session).process->push_segment(opening, *segment, write);",
+        "of.process->push_segment(opening, *segment, write);",
     ),
     Rule(
         "a process that is late for a second is not waited for",
         SEGMENTS,
-        "now > segment->opened + fabric::kSecond",
-        "now > segment->opened + 1000 * fabric::kSecond",
+        "now <= segment->opened + fabric::kSecond",
+        "now <= segment->opened + 1000 * fabric::kSecond",
+    ),
+    Rule(
+        "a process that was late is not waited for again",
+        SEGMENTS,
+        "write) && !of.late)",
+        "write))",
+    ),
+    Rule(
+        "a process that was late is waited for when it has confirmed a segment",
+        SEGMENTS,
+        "sessions_.at(found->second).late = false;",
+        "",
+    ),
+    Rule(
+        "a namespace is not emptied for memory that somebody keeps",
+        SEGMENTS,
+        "if (bytes > most && !retires(space->space->slots())) {",
+        "if (bytes > most) {",
     ),
     Rule(
         "a retired segment is punched when every process has confirmed its munmap",

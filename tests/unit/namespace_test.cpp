@@ -333,6 +333,76 @@ TEST_CASE("a new segment's slots are given out when every process has it, or a s
     CHECK(waits->times == 1);
 }
 
+TEST_CASE("a process that was late with a segment is waited for again when it has confirmed one") {
+    World world;
+    World::Client& a = world.open("part_bytes=0");
+    World::Client& late = world.open("");
+    late.process->confirms = false;
+    uint64_t slot_bytes = 256;
+    // A reservation of a new size is one of a new segment.
+    auto reserve = [&] {
+        slot_bytes *= 2;
+        return a.ask(reserve_of({Key{2, slot_bytes}}, 0, 0, slot_bytes));
+    };
+    AnsweredPtr first = reserve();
+    world.pass(600);
+    AnsweredPtr second = reserve();
+    CHECK(second->times == 0);
+    world.pass(500);
+    CHECK(first->times == 1);
+    CHECK(second->times == 1);  // for which it was not late yet
+    CHECK(reserve()->times == 1);
+    world.cache.confirm_segment(late.opened.opening, 0, world.time);
+    AnsweredPtr again = reserve();
+    CHECK(again->times == 0);
+    world.pass(1100);
+    CHECK(again->times == 1);
+}
+
+TEST_CASE("a namespace is not emptied for memory that a stopped process keeps") {
+    World world(uint64_t{32} << 20);
+    constexpr uint64_t kBytes = 65536;
+    World::Client& big = world.open("part_bytes=65536", "t/big");
+    World::Client& stopped = world.open("", "t/big");
+    World::Client& small = world.open("part_bytes=65536", "t/small");
+    for (uint64_t i = 0; i < 600; i++) REQUIRE(save(big, {1, i}, 0, kBytes) == 0);
+    Slots& of_big = big.opened.space->slots();
+    Slots& of_small = small.opened.space->slots();
+    uint64_t next = 0;
+    auto press = [&](uint32_t ticks) {
+        for (uint32_t tick = 0; tick < ticks; tick++) {
+            for (int i = 0; i < 20; i++) put(small, {2, next++}, kBytes);
+            world.pass(250);
+        }
+    };
+    auto retiring = [&] {
+        return std::ranges::count_if(of_big.segments(),
+                                     [](const auto& entry) { return entry.second->retiring; });
+    };
+    AnsweredPtr room = small.ask(reserve_of({{3, 3}}, 0, 0, kBytes));
+    for (int i = 0; i < 8 && room->times == 0; i++) world.pass(250);
+    REQUIRE(room->times == 1);
+    REQUIRE(room->reply.items[0].status == 0);
+    REQUIRE(retiring() == 0);
+
+    stopped.process->confirms = false;
+    press(4);  // what was left is taken, and a segment is on its way
+    uint64_t held = of_small.data_bytes();
+    press(20);
+    CHECK(retiring() == 1);
+    CHECK(of_small.data_bytes() == held);
+    CHECK(big.opened.space->blocks() > 200);
+    stopped.process->confirms = true;
+    for (auto& [id, segment] : of_big.segments()) {
+        if (!segment->retiring) continue;
+        world.cache.confirm_drop(stopped.opened.opening, id, world.time);
+        break;
+    }
+    press(20);
+    CHECK(retiring() <= 1);
+    CHECK(of_small.data_bytes() > held);
+}
+
 TEST_CASE("segments that come and go cost their headers once") {
     World world(uint64_t{8} << 20);
     World::Client& a = world.open("part_bytes=256");
