@@ -1,8 +1,10 @@
-// The parser of option text. It accepts exactly what options.h says and names what it refuses.
+// The parser of option text. It accepts exactly what options.h says and names what it refuses, in
+// time that grows with the text and no faster: a node reads its clients' under its lock.
 #include "core/base/options.h"
 
 #include <charconv>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "capi/weft.h"
 
@@ -69,9 +71,22 @@ Result<uint64_t> number(const std::string& key, const std::string& value, bool b
 }  // namespace
 
 Result<Options> Options::parse(const char* text, const std::string& repeated) {
+    return parse_all(text != nullptr ? text : "", repeated, UINT64_MAX);
+}
+
+Result<Options> Options::parse_bounded(const std::string& text) {
+    if (text.size() > kTextMost) {
+        return invalid("options: " + std::to_string(text.size()) + " bytes, the limit is " +
+                       std::to_string(kTextMost));
+    }
+    return parse_all(text, "", kKeysMost);
+}
+
+Result<Options> Options::parse_all(const std::string& all, const std::string& repeated,
+                                   uint64_t keys_most) {
     Options options;
     options.repeated_ = repeated;
-    std::string all = text != nullptr ? text : "";
+    std::set<std::string> seen;
     // What is kept of it goes into JSON, which has no other text.
     if (!is_utf8(all)) return invalid("options: the text is not UTF-8");
     for (size_t at = 0; at < all.size();) {
@@ -102,9 +117,11 @@ Result<Options> Options::parse(const char* text, const std::string& repeated) {
             entry.value = trim(all.substr(at, end == std::string::npos ? end : end - at));
             at = end == std::string::npos ? all.size() : end + 1;
         }
-        if (entry.key != repeated && options.has(entry.key)) {
+        if (entry.key != repeated && !seen.insert(entry.key).second) {
             return invalid("options: " + entry.key + "=" + entry.value + " is given twice");
         }
+        if (options.entries_.size() >= keys_most)
+            return invalid("options: " + std::to_string(keys_most) + " keys are the limit");
         options.entries_.push_back(entry);
     }
     return options;
@@ -118,10 +135,12 @@ bool Options::has(const std::string& key) const {
 }
 
 std::optional<std::string> Options::take(const std::string& key) {
-    for (Entry& entry : entries_) {
-        if (entry.key != key || (entry.taken && key == repeated_)) continue;
-        entry.taken = true;
-        return entry.value;
+    bool repeats = key == repeated_;
+    for (size_t i = repeats ? repeated_at_ : 0; i < entries_.size(); i++) {
+        if (entries_[i].key != key) continue;
+        if (repeats) repeated_at_ = i + 1;
+        entries_[i].taken = true;
+        return entries_[i].value;
     }
     return std::nullopt;
 }

@@ -13,8 +13,15 @@ namespace weft {
 
 class Options {
   public:
+    // Of text that another process sends: a namespace's longest options, all of them quoted, are
+    // shorter. What a program gives itself has no limit.
+    static constexpr uint64_t kTextMost = 65536;  // bytes
+    static constexpr uint32_t kKeysMost = 64;
+
     /** repeated: the key that may be given more than once. */
     static Result<Options> parse(const char* text, const std::string& repeated = "");
+    /** The same of another process's text, which must not cost more than these limits. */
+    static Result<Options> parse_bounded(const std::string& text);
 
     /** The value of a key; of the repeated one the next value, in the order of the text. */
     std::optional<std::string> take(const std::string& key);
@@ -35,8 +42,12 @@ class Options {
         bool optional = false;
         bool taken = false;
     };
+    static Result<Options> parse_all(const std::string& all, const std::string& repeated,
+                                     uint64_t keys_most);
+
     std::vector<Entry> entries_;
     std::string repeated_;
+    size_t repeated_at_ = 0;  // entries before it are taken, or of other keys
 };
 
 /** A value as option text: quoted where it must be. */

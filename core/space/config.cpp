@@ -25,7 +25,7 @@ std::string join(const std::vector<uint64_t>& numbers) {
 
 Status parse_part_bytes(const std::string& text, NamespaceConfig& config) {
     config.part_bytes.clear();
-    for (size_t at = 0; at <= text.size();) {
+    for (size_t at = 0; at <= text.size() && config.part_bytes.size() <= kPartsMax;) {
         size_t end = std::min(text.find('/', at), text.size());
         std::string one = "part_bytes=" + text.substr(at, end - at);
         Result<Options> options = Options::parse(one.c_str());
@@ -135,7 +135,7 @@ Status check_name(const std::string& name) {
 }
 
 Result<NamespaceRequest> parse_namespace_options(const char* text) {
-    Result<Options> parsed = Options::parse(text);
+    Result<Options> parsed = Options::parse_bounded(text);
     if (!parsed) return parsed.failure();
     NamespaceRequest request;
     NamespaceConfig& config = request.config;

@@ -141,7 +141,7 @@ Result<std::string> Cache::empty_space(Space& space, uint32_t may, const std::st
 Result<std::string> Cache::query_space(const Session& session, Opening& opening, Space& space,
                                        uint32_t may, const std::string& verb,
                                        const std::string& arguments, uint64_t now) {
-    Result<Options> options = Options::parse(arguments.c_str());
+    Result<Options> options = Options::parse_bounded(arguments);
     if (!options) return options.failure();
     Namespace& of = *space.space;
     json answer;

@@ -346,6 +346,18 @@ RULES = [
         "if (false) {",
     ),
     Rule(
+        "a client's option text has so many bytes",
+        "core/base/options.cpp",
+        "if (text.size() > kTextMost) {",
+        "if (false) {",
+    ),
+    Rule(
+        "a client's option text has so many keys",
+        "core/base/options.cpp",
+        "if (options.entries_.size() >= keys_most)",
+        "if (false && keys_most)",
+    ),
+    Rule(
         "of a client that reads no answers no more calls are read",
         "core/node/lane_server.cpp",
         "while (unwritten_ > kUnwrittenMax || unwritten_bytes_ > kUnwrittenBytes) {",

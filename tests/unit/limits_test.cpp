@@ -76,6 +76,26 @@ TEST_CASE("a process opens namespaces 1,024 times, and once more when it closed 
     CHECK(open().ok());
 }
 
+TEST_CASE("a node reads no client's text beyond its limits") {
+    World world;
+    World::Client& client = world.open(kSmall);
+    std::string keys;
+    for (uint32_t i = 0; i <= Options::kKeysMost; i++) keys += "?key" + std::to_string(i) + "=,";
+    std::string bytes(Options::kTextMost + 1, ' ');
+    for (auto [text, words] : {std::pair(keys, "64 keys"), std::pair(bytes, "65537 bytes")}) {
+        Result<Opened> opened = world.cache.open_namespace(client.session, "t/m", text,
+                                                           client.page.get(), 0, world.time);
+        REQUIRE_FALSE(opened.ok());
+        CHECK(opened.failure().code == WEFT_EINVAL);
+        CHECK(says(opened.failure().message, words));
+        Result<std::string> told =
+            world.cache.query(client.session, client.opened.opening, "stats " + text, world.time);
+        REQUIRE_FALSE(told.ok());
+        CHECK(told.failure().code == WEFT_EINVAL);
+        CHECK(says(told.failure().message, words));
+    }
+}
+
 TEST_CASE("a node has 4,096 namespaces, and one more when one was dropped") {
     World world(uint64_t{256} << 20);
     World::Client& client = world.open(kSmall);

@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include <chrono>
+
 #include "capi/weft.h"
 
 using namespace weft;
@@ -101,4 +103,35 @@ TEST_CASE("text that is not UTF-8 is refused, and a zero byte in a value goes on
     REQUIRE(again.ok());
     CHECK(again->take("a") == value);
     CHECK(again->take("b") == "1");
+}
+
+TEST_CASE("a client's text has at most 65,536 bytes and 64 keys") {
+    auto refusal_of = [](const std::string& text) {
+        Result<Options> parsed = Options::parse_bounded(text);
+        if (!parsed) CHECK(parsed.failure().code == WEFT_EINVAL);
+        return parsed ? "" : parsed.failure().message;
+    };
+    std::string keys;
+    for (uint32_t i = 0; i < Options::kKeysMost; i++) keys += "key" + std::to_string(i) + "=,";
+    CHECK(refusal_of(keys) == "");
+    CHECK(names(refusal_of(keys + "?more=1"), "64 keys"));
+    std::string longest = "a=" + std::string(Options::kTextMost - 2, 'x');
+    CHECK(refusal_of(longest) == "");
+    CHECK(names(refusal_of(longest + "x"), "65537 bytes, the limit is 65536"));
+}
+
+TEST_CASE("a program's own text may be long, and is read in time that grows with it") {
+    constexpr uint32_t kKeys = 200'000;  // each against each: minutes
+    std::string text;
+    for (uint32_t i = 0; i < kKeys; i++)
+        text += "key" + std::to_string(i) + "=,again=" + std::to_string(i) + ",";
+    auto began = std::chrono::steady_clock::now();
+    Result<Options> options = Options::parse(text.c_str(), "again");
+    REQUIRE(options.ok());
+    for (uint32_t i = 0; i < kKeys; i++) REQUIRE(options->take("again") == std::to_string(i));
+    CHECK_FALSE(options->take("again").has_value());
+    CHECK(std::chrono::steady_clock::now() - began < std::chrono::seconds(10));
+    Result<Options> twice = Options::parse((text + "key7=8").c_str(), "again");
+    REQUIRE_FALSE(twice.ok());
+    CHECK(names(twice.failure().message, "key7=8 is given twice"));
 }
