@@ -77,11 +77,17 @@ struct Taker {
         if (given) request.given.push_back(key);
         return true;
     }
-    bool text(const char* key, std::string& field) {
-        if (std::optional<std::string> value = options.take(key)) {
-            field = *value;
-            request.given.push_back(key);
+    /** given: it is compared with what is stored. */
+    bool text(const char* key, std::string& field, uint64_t most, bool given = true) {
+        std::optional<std::string> value = options.take(key);
+        if (!value) return true;
+        if (value->size() > most) {
+            failure = {WEFT_EINVAL, std::string(key) + "= has " + std::to_string(value->size()) +
+                                        " bytes, the limit is " + std::to_string(most)};
+            return false;
         }
+        field = *value;
+        if (given) request.given.push_back(key);
         return true;
     }
 };
@@ -144,14 +150,14 @@ Result<NamespaceRequest> parse_namespace_options(const char* text) {
     Result<uint64_t> version = parsed->take_number("version", 0, 0, INT64_MAX);
     if (!version) return version.failure();
     request.version = *version;
-    request.writer = parsed->take("writer").value_or("");
     Result<bool> create = parsed->take_flag("create", true);
     if (!create) return create.failure();
     request.create = *create;
-    take.text("model", config.model);
-    take.text("dtype", config.dtype);
-    take.text("layout", config.layout);
-    if (!take.number("parts", config.parts, 1, kPartsMax) ||
+    if (!take.text("writer", request.writer, kWriterMost, false) ||
+        !take.text("model", config.model, kModelMost) ||
+        !take.text("dtype", config.dtype, kModelMost) ||
+        !take.text("layout", config.layout, kLayoutMost) ||
+        !take.number("parts", config.parts, 1, kPartsMax) ||
         !take.number("block_tokens", config.block_tokens, 0, UINT32_MAX) ||
         !take.number("layers", config.layers, 0, 65535) ||
         !take.number("ttl_s", config.ttl_s, 0, UINT32_MAX) ||

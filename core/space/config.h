@@ -18,6 +18,11 @@ constexpr uint64_t kPartAlignment = 64;
 constexpr uint64_t kSmallestSlot = 256;
 constexpr uint64_t kLargestClass = uint64_t{64} << 20;
 constexpr uint32_t kPartsMax = 1024;
+// Bytes of the words of an opening: a writer's name is kept with each of its attempts, the others
+// with the namespace, on disk too.
+constexpr uint32_t kWriterMost = 200;
+constexpr uint32_t kModelMost = 1024;  // and of dtype=
+constexpr uint32_t kLayoutMost = 4096;
 
 struct NamespaceConfig {
     std::string model;

@@ -358,6 +358,12 @@ RULES = [
         "if (false && keys_most)",
     ),
     Rule(
+        "a writer's name has its longest",
+        "core/space/config.cpp",
+        "if (value->size() > most) {",
+        "if (false && most) {",
+    ),
+    Rule(
         "of a client that reads no answers no more calls are read",
         "core/node/lane_server.cpp",
         "while (unwritten_ > kUnwrittenMax || unwritten_bytes_ > kUnwrittenBytes) {",

@@ -118,3 +118,35 @@ TEST_CASE("a configuration that is kept has a size for each part") {
     REQUIRE_FALSE(config.ok());
     CHECK(config.failure().message == "parts=43 is kept without part_bytes=");
 }
+
+TEST_CASE("a writer's name has 200 bytes, a model's and a type's 1,024, a layout's words 4,096") {
+    struct Limit {
+        const char* key;
+        uint64_t most;
+    };
+    for (auto [key, most] :
+         {Limit{"writer", 200}, {"model", 1024}, {"dtype", 1024}, {"layout", 4096}}) {
+        std::string longest = std::string(key) + "=" + std::string(most, 'x');
+        CAPTURE(key);
+        CHECK(refusal(longest.c_str()) == "");
+        std::string refused = refusal((longest + "x").c_str());
+        CHECK(names(refused, (std::string(key) + "= has ").c_str()));
+        CHECK(names(refused, std::to_string(most).c_str()));
+        CHECK(names(refused, std::to_string(most + 1).c_str()));
+    }
+}
+
+TEST_CASE("the longest words and the most parts, all in quotes, make a text that is read") {
+    NamespaceConfig config;
+    config.parts = kPartsMax;
+    config.part_bytes.assign(kPartsMax, UINT32_MAX);
+    // A control character takes six bytes in quotes, more than any other.
+    config.model = config.dtype = std::string(kModelMost, '\x01');
+    config.layout = std::string(kLayoutMost, '\x01');
+    std::string text =
+        to_options(config) + "writer=" + quote_option(std::string(kWriterMost, '\x01')) + "\n";
+    Result<NamespaceRequest> again = parse_namespace_options(text.c_str());
+    REQUIRE_MESSAGE(again.ok(), (again.ok() ? "" : again.failure().message));
+    CHECK(to_json(again->config) == to_json(config));
+    CHECK(again->writer.size() == kWriterMost);
+}
