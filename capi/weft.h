@@ -110,8 +110,8 @@ extern "C" {
 #define WEFT_FOLLOW 0x80
 /* WAIT, on a block or a CHAIN: the first block that is not there and that nobody writes or claims, and the items after it,
  * become this process's claim: WEFT_EMISS and the claim. Compute them, the others wait. It ends block by block as they are
- * published; wholly by weft_release, death or ttl_s (0: write_s); then one waiter gets it. Claiming again with the claim in
- * `offset` (a list: item 0's) renews it; without, it waits like everybody, so that one process's requests compute once. */
+ * published; wholly by weft_release, death or ttl_s (0: write_s; an hour at most); then one waiter gets it. Claiming again
+ * with the claim in `offset` (a list: item 0's) renews it; without, one waits like everybody: a process computes once. */
 #define WEFT_CLAIM 0x100
 #define WEFT_MORE 0x200         /* COMMIT: not the last */
 #define WEFT_REPLACE 0x400      /* SAVE, RESERVE: a new generation of the block; until it is published readers have the old */

@@ -42,6 +42,7 @@ Cache::Cache(const CacheOptions& options, fabric::Memory& memory, StateKeeper* k
       memory_(memory),
       keeper_(keeper),
       budget_(options.memory),
+      crowd_(options.memory),
       next_id_((options.incarnation & 0xffffffff) << 24 | 1) {}
 
 Cache::~Cache() = default;
@@ -133,7 +134,7 @@ Result<Cache::Space*> Cache::create(const std::string& name, const NamespaceConf
     if (!started) return started.failure();
     Space* raw = space.get();
     space->writing = std::make_unique<Writing>(
-        *space->space, next_id_,
+        *space->space, next_id_, crowd_,
         [this, raw](uint64_t bytes, uint64_t now) { return reclaim(*raw, bytes, now); });
     space->floor_kept = floor;
     spaces_[name] = std::move(space);

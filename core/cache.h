@@ -183,6 +183,7 @@ class Cache {
     fabric::Memory& memory_;
     StateKeeper* keeper_;
     Budget budget_;
+    Crowd crowd_;
     uint64_t next_id_;
     uint32_t next_session_ = 1;
     uint64_t serve_until_ = UINT64_MAX;

@@ -170,7 +170,7 @@ void Writing::published(const Key& key, uint64_t version) {
         auto found = claims_.find(claim->second);
         found->second.keys.erase(key);
         if (found->second.keys.empty()) claims_.erase(found);
-        claimed_.erase(claim);
+        unclaim({key, version});
     }
     wake(key);
 }

@@ -75,11 +75,8 @@ void Writing::begin(const PendingPtr& pending, Opening& opening, uint64_t now) {
         Key key = all.request.items[i].key;
         bool settled =
             claim ? settle_claim(all, opening, now, key) : settle(all, i, opening, now, key);
-        if (!settled && !all.waits && waiting_items_ + count > kWaitersMax) {
+        if (!settled && !all.waits && !may_wait(count, all.reply)) {
             (claim ? all.reply.status : all.reply.items[i].status) = -WEFT_EQUOTA;
-            all.reply.message = std::to_string(kWaitersMax) +
-                                " blocks of requests that wait are the limit, " +
-                                std::to_string(waiting_items_) + " wait";
             settled = true;
         }
         if (settled) {
@@ -112,7 +109,10 @@ void Writing::begin(const PendingPtr& pending, Opening& opening, uint64_t now) {
 }
 
 void Writing::finish(const PendingPtr& pending) {
-    if (pending->waits) waiting_items_ -= pending->request.items.size();
+    if (pending->waits) {
+        waiting_items_ -= pending->request.items.size();
+        crowd_.waiting.give(pending->request.items.size());
+    }
     pending->waits = false;
     for (ReplyItem& item : pending->reply.items) {
         if (item.status == kUnsettled) item.status = pending->reply.status;
@@ -123,9 +123,21 @@ void Writing::finish(const PendingPtr& pending) {
     finished_.push_back(pending);
 }
 
+bool Writing::may_wait(uint64_t blocks, Reply& reply) const {
+    uint64_t most = crowd_.waiting.limit();
+    if (waiting_items_ + blocks <= most / 2 && blocks <= crowd_.waiting.left()) return true;
+    reply.message = std::to_string(most) +
+                    " blocks of requests that wait are a node's limit, half of it a namespace's: " +
+                    std::to_string(crowd_.waiting.used()) + " wait, " +
+                    std::to_string(waiting_items_) + " of them here";
+    return false;
+}
+
+/** Where it begins to wait, there is room for it: `may_wait`. */
 void Writing::queue(const PendingPtr& pending, uint32_t item, const Key& key) {
     pending->waited[item] = true;
-    if (!pending->waits) waiting_items_ += pending->request.items.size();
+    if (!pending->waits && crowd_.waiting.take(pending->request.items.size()))
+        waiting_items_ += pending->request.items.size();
     pending->waits = true;
     waiters_[key].push_back({pending, item});
     waiting_++;
@@ -398,89 +410,6 @@ bool Writing::settle_wait(Pending& pending, uint32_t item, Opening& opening, uin
     out.status = 0;
     out.value = part.final.prefix();
     return true;
-}
-
-/** The first block that is not there and that nobody writes or claims, and the items after it,
- * become the process's. */
-bool Writing::settle_claim(Pending& pending, Opening& opening, uint64_t now, Key& wait_for) {
-    const Request& request = pending.request;
-    Reply& reply = pending.reply;
-    if (fenced(opening)) {
-        reply.status = -WEFT_EFENCED;
-        return true;
-    }
-    uint32_t first = 0;
-    while (first < request.items.size() &&
-           space_.find(request.items[first].key, opening.version, now) != kNoSlot)
-        first++;
-    reply.value = first;
-    for (uint32_t i = 0; i < first; i++) reply.items[i].status = 0;
-    reply.status = 0;
-    if (first == request.items.size()) return true;
-    const Key& key = request.items[first].key;
-    auto renewed = claims_.find(request.number);
-    bool mine = request.number != 0 && renewed != claims_.end() &&
-                renewed->second.session == opening.session;
-    wait_for = key;
-    if (open_attempt(key, opening.version) != nullptr) return false;
-    if (claimed_by_other(key, opening.version, mine ? request.number : 0)) return false;
-    if ((!mine && claims_.size() >= kClaimsMax) ||
-        claimed_.size() + request.items.size() > kClaimedMax) {
-        reply.status = -WEFT_EQUOTA;
-        reply.message = std::to_string(claims_.size()) + " claims of " +
-                        std::to_string(claimed_.size()) + " blocks are the limit";
-        return true;
-    }
-    uint64_t id = mine ? request.number : uint64_t{3} << 60 | next_id_++;
-    Claim& claim = claims_[id];
-    claim.session = opening.session;
-    claim.version = opening.version;
-    claim.deadline =
-        now + (request.ttl_s != 0 ? request.ttl_s : space_.config().write_s) * fabric::kSecond;
-    for (uint32_t i = first; i < request.items.size(); i++) {
-        Identity identity{request.items[i].key, opening.version};
-        if (claimed_.count(identity) != 0 ||
-            space_.find(identity.first, opening.version, now) != kNoSlot)
-            continue;
-        claimed_[identity] = id;
-        claim.keys.insert(identity.first);
-    }
-    reply.status = -WEFT_EMISS;
-    reply.detail = space_.miss_reason(key, opening.version, now);
-    reply.handle = id;
-    return true;
-}
-
-bool Writing::claimed_by_other(const Key& key, uint64_t version, uint64_t claim) const {
-    auto found = claimed_.find({key, version});
-    return found != claimed_.end() && found->second != claim;
-}
-
-void Writing::end_claim(uint64_t id) {
-    auto found = claims_.find(id);
-    if (found == claims_.end()) return;
-    for (const Key& key : found->second.keys) {
-        claimed_.erase({key, found->second.version});
-        wake(key);
-    }
-    claims_.erase(found);
-}
-
-bool Writing::release_claim(uint64_t id, uint32_t session, uint64_t now) {
-    auto found = claims_.find(id);
-    if (found == claims_.end() || found->second.session != session) return false;
-    end_claim(id);
-    drain(now);
-    return true;
-}
-
-void Writing::end_session(uint32_t session, uint64_t now) {
-    std::vector<uint64_t> over;
-    for (const auto& [id, claim] : claims_) {
-        if (claim.session == session) over.push_back(id);
-    }
-    for (uint64_t id : over) end_claim(id);
-    drain(now);
 }
 
 void Writing::expire(uint64_t now) {

@@ -50,6 +50,21 @@ class Stock {
     std::map<uint64_t, std::vector<uint32_t>> slots_;
 };
 
+/** What all namespaces of a node may hold for those who compute and those who wait: of either no
+ * more blocks than memory= has KiB. A block that is claimed takes 150 bytes of the node, one that
+ * is waited for 200. A namespace has half of it, so that it leaves something to the others. */
+struct Crowd {
+    static constexpr uint64_t kClaimedMax = 1 << 21;  // keys of all claims
+    static constexpr uint64_t kWaitersMax = 1 << 21;  // items of requests that wait
+    static constexpr uint64_t kAtLeast = 1 << 16;     // of either, where memory= is small
+
+    explicit Crowd(uint64_t memory)
+        : claimed(std::clamp<uint64_t>(memory >> 10, kAtLeast, kClaimedMax)),
+          waiting(std::clamp<uint64_t>(memory >> 10, kAtLeast, kWaitersMax)) {}
+    Budget claimed;
+    Budget waiting;
+};
+
 /** A session's way into a namespace: one weft_namespace_open. */
 struct Opening {
     uint64_t id = 0;
@@ -90,8 +105,7 @@ class Writing {
     static constexpr uint32_t kFollowingMax = 4096;  // blocks that one opening follows
     static constexpr uint32_t kStockMax = 64;
     static constexpr uint32_t kClaimsMax = 65536;
-    static constexpr uint32_t kClaimedMax = 1 << 20;  // keys of all claims: a hundred bytes each
-    static constexpr uint32_t kWaitersMax = 1 << 20;  // items of requests that wait
+    static constexpr uint32_t kClaimSecondsMost = 3600;  // unless write_s= is longer
 
     /** Asked for room for a block that the namespace could not allocate; false: there is none to
      * come. */
@@ -100,8 +114,14 @@ class Writing {
      * refused. */
     static constexpr Key kRoom{UINT64_MAX, UINT64_MAX};
 
-    Writing(Namespace& space, uint64_t& next_id, Reclaim reclaim)
-        : space_(space), next_id_(next_id), reclaim_(std::move(reclaim)) {}
+    Writing(Namespace& space, uint64_t& next_id, Crowd& crowd, Reclaim reclaim)
+        : space_(space), next_id_(next_id), crowd_(crowd), reclaim_(std::move(reclaim)) {}
+    ~Writing() {
+        crowd_.claimed.give(claimed_.size());
+        crowd_.waiting.give(waiting_items_);
+    }
+    Writing(const Writing&) = delete;
+    Writing& operator=(const Writing&) = delete;
 
     /** stock, publish, reserve, locate and wait: settles what it can, the rest waits. Finished
      * requests go to `finished`. */
@@ -236,10 +256,16 @@ class Writing {
     bool fenced(const Opening& opening) const { return opening.version < space_.floor(); }
     uint64_t expiry(uint32_t ttl_s, uint64_t now) const;
     bool claimed_by_other(const Key& key, uint64_t version, uint64_t claim) const;
+    std::vector<Key> unclaimed(const Request& request, uint32_t first, uint64_t version,
+                               uint64_t now);
+    bool may_claim(uint64_t blocks, bool renews, Reply& reply) const;
+    bool may_wait(uint64_t blocks, Reply& reply) const;
+    void unclaim(const Identity& block);
     void end_claim(uint64_t id);
 
     Namespace& space_;
     uint64_t& next_id_;
+    Crowd& crowd_;
     Reclaim reclaim_;
     std::map<uint64_t, Opening*> openings_;
     std::map<uint64_t, Attempt> attempts_;

@@ -10,6 +10,7 @@ MEMORY = "fabric/memory/memory.cpp"
 NAMESPACE = "core/space/namespace.cpp"
 SEGMENTS = "core/space/segments.cpp"
 ATTEMPTS = "core/write/attempts.cpp"
+CLAIMS = "core/write/claims.cpp"
 WAITING = "core/write/waiting.cpp"
 CACHE = "core/cache.cpp"
 STATE = "core/node/state.cpp"
@@ -232,19 +233,19 @@ RULES = [
     ),
     Rule(
         "a claim covers the rest of the chain",
-        WAITING,
-        "for (uint32_t i = first; i < request.items.size(); i++) { Identity",
-        "for (uint32_t i = first; i <= first; i++) { Identity",
+        CLAIMS,
+        "for (uint32_t i = first; i < request.items.size(); i++) {",
+        "for (uint32_t i = first; i <= first; i++) {",
     ),
     Rule(
         "whoever claims waits for who has claimed",
-        WAITING,
+        CLAIMS,
         "if (claimed_by_other(key, opening.version, mine ? request.number : 0)) return false;",
         "",
     ),
     Rule(
         "whoever claims waits for who writes",
-        WAITING,
+        CLAIMS,
         "wait_for = key; if (open_attempt(key, opening.version) != nullptr) return false;",
         "wait_for = key;",
     ),
@@ -256,7 +257,7 @@ RULES = [
     ),
     Rule(
         "a claim ends with its process",
-        WAITING,
+        CLAIMS,
         "if (claim.session == session) over.push_back(id);",
         "if (claim.session == session && false) over.push_back(id);",
     ),
@@ -342,8 +343,38 @@ RULES = [
     Rule(
         "requests that wait have a limit",
         WAITING,
-        "if (!settled && !all.waits && waiting_items_ + count > kWaitersMax) {",
+        "if (!settled && !all.waits && !may_wait(count, all.reply)) {",
         "if (false) {",
+    ),
+    Rule(
+        "namespaces share what a node has for those who wait",
+        WAITING,
+        "<= most / 2 && blocks <= crowd_.waiting.left()) return true;",
+        "<= most / 2) return true;",
+    ),
+    Rule(
+        "namespaces share what a node has for claims",
+        CLAIMS,
+        "> most / 2 || blocks > crowd_.claimed.left()) {",
+        "> most / 2) {",
+    ),
+    Rule(
+        "a namespace that goes gives back what was claimed in it",
+        "core/write/writing.h",
+        "crowd_.claimed.give(claimed_.size());",
+        "",
+    ),
+    Rule(
+        "what is renewed is a claim of the same version",
+        CLAIMS,
+        "&& renewed->second.version == opening.version;",
+        ";",
+    ),
+    Rule(
+        "a claim has its longest time",
+        CLAIMS,
+        "std::min(request.ttl_s, std::max(kClaimSecondsMost, write_s));",
+        "request.ttl_s;",
     ),
     Rule(
         "a client's option text has so many bytes",

@@ -14,7 +14,7 @@ class Writers : public World {
   public:
     Writers(Explorer& explorer, uint32_t readers)
         : World(explorer, readers),
-          writing_(space(), next_id_, [](uint64_t, uint64_t) { return false; }) {
+          writing_(space(), next_id_, crowd_, [](uint64_t, uint64_t) { return false; }) {
         opening_.id = 1;
         opening_.version = 1;
         opening_.writer = "writer";
@@ -69,6 +69,7 @@ class Writers : public World {
 
   private:
     uint64_t next_id_ = 1;
+    Crowd crowd_{0};
     Writing writing_;
     Opening opening_;
     uint64_t reservation_ = 0;

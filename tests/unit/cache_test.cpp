@@ -106,7 +106,7 @@ TEST_CASE("requests that wait have a limit by all the blocks that they name") {
     REQUIRE(writer.now(reserve_of({{9, 9}})).items[0].status == 0);
     // One block of each is waited for; the others are misses at once, and take memory.
     Request request = request_of(Verb::wait, {{9, 9}});
-    request.items.resize(Writing::kWaitersMax / 2 + 1, {{1, 1}, 0, kNoSlot, 0});
+    request.items.resize(Crowd::kAtLeast / 4 + 1, {{1, 1}, 0, kNoSlot, 0});
     AnsweredPtr first = writer.ask(request);
     CHECK(first->times == 0);
     AnsweredPtr second = writer.ask(request);

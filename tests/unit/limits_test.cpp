@@ -137,7 +137,7 @@ TEST_CASE("a namespace has 4,096 reservations, and one more when one has ended")
 }
 
 TEST_CASE("a namespace has 65,536 claims, and one more when one has ended") {
-    World world;
+    World world(uint64_t{1} << 30);
     World::Client& client = world.open(kSmall);
     uint64_t last = 0;
     for (uint32_t i = 0; i < Writing::kClaimsMax; i++) {
@@ -152,28 +152,120 @@ TEST_CASE("a namespace has 65,536 claims, and one more when one has ended") {
     CHECK(client.now(claim_of({Key{5, 1}})).status == -WEFT_EMISS);
 }
 
-TEST_CASE("claims cover 1,048,576 blocks of a namespace, and as many wait in it") {
-    World world;
+TEST_CASE("claims cover 2,097,152 blocks of a node, half of them of a namespace; as many wait") {
+    World world(uint64_t{8} << 30);
     World::Client& holder = world.open(kSmall);
     World::Client& other = world.open(kSmall);
-    uint64_t most = Writing::kClaimedMax;
-    Reply held = holder.now(claim_of(keys_from(0, most)));
+    Reply held = holder.now(claim_of(keys_from(0, Crowd::kClaimedMax / 2)));
     REQUIRE(held.status == -WEFT_EMISS);
     Reply refused = other.now(claim_of({Key{6, 1}}));
     CHECK(refused.status == -WEFT_EQUOTA);
-    CHECK(says(refused.message, "1048576 blocks"));
+    CHECK(says(refused.message, "2097152 blocks"));
+    CHECK(says(refused.message, "1048576 of them here"));
+    // Who renews what it has asks for nothing more.
+    Request renewal = claim_of(keys_from(0, Crowd::kClaimedMax / 2));
+    renewal.number = held.handle;
+    CHECK(holder.now(std::move(renewal)).handle == held.handle);
 
     Request waiting = request_of(Verb::wait, {}, WEFT_LIST);
-    for (const Key& key : keys_from(0, Writing::kWaitersMax))
+    for (const Key& key : keys_from(0, Crowd::kWaitersMax / 2))
         waiting.items.push_back({key, 0, kNoSlot, 0});
     AnsweredPtr all = other.ask(std::move(waiting));
     CHECK(all->times == 0);
     Reply full = other.now(request_of(Verb::wait, {Key{5, 1}}));
     CHECK(full.items[0].status == -WEFT_EQUOTA);
-    CHECK(says(full.message, "1048576 blocks of requests that wait"));
+    CHECK(says(full.message, "2097152 blocks of requests that wait"));
     holder.now(request_of(Verb::release, {Key{0, held.handle}}));
     CHECK(all->times == 1);
     CHECK(other.now(claim_of({Key{6, 1}})).status == -WEFT_EMISS);
+}
+
+TEST_CASE("namespaces share what a node has of claims and of requests that wait") {
+    World world;  // 64 MiB: as many blocks as a node has at least
+    uint64_t half = Crowd::kAtLeast / 2;
+    std::vector<World::Client*> clients;
+    for (const char* name : {"t/a", "t/b", "t/c"}) clients.push_back(&world.open(kSmall, name));
+    auto claim = [&](World::Client* of, uint64_t first, uint64_t count) {
+        return of->now(claim_of(keys_from(first, count)));
+    };
+    auto wait = [&](World::Client* of, uint64_t count) {
+        Request waiting = request_of(Verb::wait, {}, WEFT_LIST);
+        waiting.items.assign(count, {Key{5, 0}, 0, kNoSlot, 0});
+        return of->ask(std::move(waiting));
+    };
+    Reply first = claim(clients[0], 0, half);
+    REQUIRE(first.status == -WEFT_EMISS);
+    REQUIRE(claim(clients[1], 0, half - 1).status == -WEFT_EMISS);
+    REQUIRE(claim(clients[2], 0, 1).status == -WEFT_EMISS);
+    Reply refused = claim(clients[2], 1, 1);
+    CHECK(refused.status == -WEFT_EQUOTA);
+    CHECK(says(refused.message, "65536 are claimed, 1 of them here"));
+    AnsweredPtr waits = wait(clients[0], half);
+    CHECK(waits->times == 0);
+    CHECK(wait(clients[1], half)->times == 0);
+    AnsweredPtr full = wait(clients[2], 1);
+    REQUIRE(full->times == 1);
+    CHECK(full->reply.items[0].status == -WEFT_EQUOTA);
+    CHECK(says(full->reply.message, "65536 wait, 0 of them here"));
+    // The process's end gives back what it claimed and what waited; so do blocks that are there.
+    clients[0]->die();
+    CHECK(wait(clients[2], 1)->times == 0);
+    CHECK(claim(clients[2], 1, half - 1).status == -WEFT_EMISS);
+    CHECK(claim(clients[2], half, 1).status == -WEFT_EQUOTA);
+    REQUIRE(put(*clients[2], {5, 1}) == 0);
+    CHECK(claim(clients[2], half, 1).status == -WEFT_EMISS);
+}
+
+TEST_CASE("a namespace that goes gives back what was claimed in it") {
+    World world;
+    auto claim = [&](World::Client& of) {
+        return of.now(claim_of(keys_from(0, Crowd::kAtLeast / 2))).status;
+    };
+    for (int i = 0; i < 4; i++) {
+        World::Client& client = world.open(kSmall, "t/" + std::to_string(i));
+        REQUIRE(claim(client) == -WEFT_EMISS);
+        Result<std::string> dropped =
+            world.cache.query(client.session, client.opened.opening, "drop", world.time);
+        REQUIRE(dropped.ok());
+        client.close();
+    }
+}
+
+TEST_CASE("a claim of one version does not become another version's when it is renewed there") {
+    World world;
+    World::Client& client = world.open(kSmall);
+    Reply held = client.now(claim_of({Key{1, 1}}));
+    Result<Opened> later = world.cache.open_namespace(client.session, "t/m", "version=1",
+                                                      client.page.get(), 0, world.time);
+    REQUIRE(later.ok());
+    std::swap(client.opened, *later);
+    Request renewal = claim_of({Key{2, 2}});
+    renewal.number = held.handle;
+    CHECK(client.now(std::move(renewal)).handle != held.handle);
+    std::swap(client.opened, *later);
+    AnsweredPtr waits = client.ask(claim_of({Key{1, 1}}));
+    CHECK(waits->times == 0);
+    client.now(request_of(Verb::release, {Key{0, held.handle}}));
+    CHECK(waits->times == 1);
+}
+
+TEST_CASE("a claim lasts an hour at the most, or as long as a block may be unfinished") {
+    World world;
+    World::Client& hour = world.open("part_bytes=256", "t/hour");
+    World::Client& longer = world.open("part_bytes=256,write_s=7200", "t/longer");
+    for (auto [client, seconds] : {std::pair(&hour, 3600), std::pair(&longer, 7200)}) {
+        CAPTURE(seconds);
+        Request claim = claim_of({Key{1, 1}});
+        claim.ttl_s = 4'000'000'000;
+        REQUIRE(client->now(std::move(claim)).status == -WEFT_EMISS);
+        Request other = claim_of({Key{1, 1}});
+        other.deadline = UINT64_MAX;
+        AnsweredPtr waits = client->ask(std::move(other));
+        world.pass(uint64_t(seconds - 1) * 1000);
+        CHECK(waits->times == 0);
+        world.pass(2000);
+        CHECK(waits->times == 1);
+    }
 }
 
 TEST_CASE("a size class has 64 segments: beyond, its oldest block makes room") {

@@ -74,7 +74,7 @@ class Namespace(Reading, Writing, Closed):
         keys[claim.first:].
 
         The claim ends block by block as they are published, wholly by release, death or ttl_s (0:
-        the namespace's write_s)."""
+        the namespace's write_s; an hour at most)."""
         items = as_keys(keys)
         flags = self._flags(chain=chain) | low.WEFT_CLAIM
         event = yield from self._list(
