@@ -18,6 +18,13 @@ T* room(size_t count) {
     return static_cast<T*>(area);
 }
 
+/** Never beyond what is reserved: a run's own memory, from which more would come, ends with it. */
+template <typename T>
+void add(std::vector<T>& to, const T& one) {
+    if (to.size() == to.capacity()) abort();
+    to.push_back(one);
+}
+
 }  // namespace
 
 Histories::Histories()
@@ -25,8 +32,8 @@ Histories::Histories()
       bytes_(room<std::byte>(kBytesMax)),
       number_(room<uint32_t>(kWords)),
       granules_(room<Granule>(kBytesMax / kGranule)) {
-    known_.reserve(size_t{1} << 14);
-    carries_.reserve(size_t{1} << 18);
+    known_.reserve(size_t{1} << 17);
+    carries_.reserve(size_t{1} << 21);
 }
 
 Histories::~Histories() {
@@ -62,7 +69,7 @@ Histories::Word* Histories::find(const uint64_t* raw) const {
 
 Histories::Word& Histories::know(uint64_t* raw) {
     if (Word* word = find(raw)) return *word;
-    if (known_count_ == known_.size()) known_.emplace_back();
+    if (known_count_ == known_.size()) add(known_, Word());
     Word& word = known_[known_count_++];
     word.raw = raw;
     word.stores = 1;
@@ -74,7 +81,7 @@ Histories::Word& Histories::know(uint64_t* raw) {
 }
 
 uint32_t Histories::keep(const Clock& clock) {
-    carries_.push_back(clock);
+    add(carries_, clock);
     return static_cast<uint32_t>(carries_.size() - 1);
 }
 
