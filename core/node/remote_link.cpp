@@ -205,27 +205,38 @@ kj::Promise<void> RemoteLink::reopen_all() {
     std::vector<std::shared_ptr<OpenSpace>> before;
     for (auto& [opening, space] : spaces_) before.push_back(space);
     for (std::shared_ptr<OpenSpace>& space : before) {
-        if (co_await try_resume(*space)) continue;
+        // It may be closed at each wait: then nobody owns what would come of it.
         std::shared_ptr<Mapped> old = space->mapped;
-        spaces_.erase(old->opening());
+        if (find(old) == nullptr) continue;
+        if (co_await try_resume(*space)) {
+            if (find(old) == nullptr)
+                spawn(KJ_ASSERT_NONNULL(space->capability).closeRequest().send().ignoreResult());
+            continue;
+        }
+        if (find(old) == nullptr) continue;
         Result<std::shared_ptr<Mapped>> opened =
             co_await open_now(space->name, reopen_options(*space), old->reader().floor());
-        if (opened) spaces_.at((*opened)->opening())->options = space->options;
-        if (opened && !events_.reopened(old, *opened)) {
+        if (find(old) == nullptr) {
+            if (opened) spawn(close_now(*opened).ignoreResult());
+            continue;
+        }
+        if (opened && events_.reopened(old, *opened)) {
+            spaces_.at((*opened)->opening())->options = space->options;
+            spaces_.erase(old->opening());
+            continue;
+        }
+        if (opened) {
             spawn(close_now(*opened).ignoreResult());
             opened =
                 Failure{WEFT_EQUOTA, "views of " + std::to_string(Space::kNumbers) +
                                          " nodes before this one are held, which is the limit"};
         }
-        if (!opened) {
-            // It stays lost until the next connection; whoever uses it is told.
-            log_.write(fabric::LogLevel::warning,
-                       "namespace " + space->name + ": " + opened.failure().message);
-            space->capability = nullptr;
-            if (opened.failure().code == WEFT_EFENCED)
-                old->fenced_away.store(true, std::memory_order_release);  // see Mapped
-            spaces_[old->opening()] = space;
-        }
+        // It stays lost until the next connection; whoever uses it is told.
+        space->capability = nullptr;
+        log_.write(fabric::LogLevel::warning,
+                   "namespace " + space->name + ": " + opened.failure().message);
+        if (opened.failure().code == WEFT_EFENCED)
+            old->fenced_away.store(true, std::memory_order_release);  // see Mapped
     }
 }
 

@@ -93,7 +93,7 @@ Status Store::open_namespace(const std::string& name, const std::string& options
     while (place < kSpacesMax && spaces_[place].load() != nullptr) place++;
     if (place == kSpacesMax) {
         guard.unlock();
-        Status closed = link_->close(*opened, deadline);
+        close_at_link(*opened, deadline);
         return Failure{WEFT_EQUOTA, std::to_string(kSpacesMax) + " open namespaces are the limit"};
     }
     uint32_t id = (++space_generations_[place]) * kSpacesMax + place;
@@ -145,10 +145,24 @@ Status Store::close_namespace(uint32_t id) {
         closing = std::move(*owner);
         space_owner_.erase(owner);
     }
-    Status closed = link_->close(closing->mapped(),
-                                 fabric::boot_time() + options_.timeout_ms * fabric::kMillisecond);
-    // A node that is gone has closed it already.
+    close_at_link(closing->mapped(),
+                  fabric::boot_time() + options_.timeout_ms * fabric::kMillisecond);
     return Nothing{};
+}
+
+/** A reconnect that found no space for it may have opened it anew before the link heard of the
+ * close: that goes too, and what became of it. A node that is gone has closed it already. */
+void Store::close_at_link(std::shared_ptr<Mapped> mapped, uint64_t deadline) {
+    while (mapped != nullptr) {
+        Status closed = link_->close(mapped, deadline);
+        std::lock_guard<std::mutex> guard(lock_);
+        auto found = std::find_if(unclaimed_.begin(), unclaimed_.end(),
+                                  [&](const auto& one) { return one.first == mapped; });
+        mapped = nullptr;
+        if (found == unclaimed_.end()) break;
+        mapped = std::move(found->second);
+        unclaimed_.erase(found);
+    }
 }
 
 Result<uint32_t> Store::add_region(uint64_t base, uint64_t size, bool everything,

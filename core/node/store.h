@@ -120,6 +120,7 @@ class Store final : public LinkEvents {
     };
     bool take_work(Work& out);
     std::vector<std::shared_ptr<Mapped>> all_mapped();
+    void close_at_link(std::shared_ptr<Mapped> mapped, uint64_t deadline);
     void keep_deadlines();
     void note_deadline(uint64_t deadline);
     uint64_t end_overdue(uint64_t now);

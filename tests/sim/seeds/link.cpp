@@ -204,11 +204,15 @@ void HostLink::reopen_all() {
     std::vector<std::shared_ptr<OpenSpace>> before;
     for (auto& [opening, space] : spaces_) before.push_back(space);
     for (std::shared_ptr<OpenSpace>& space : before) {
-        if (!up()) return;
-        if (try_resume(*space)) continue;
-        if (!up()) return;
         std::shared_ptr<Mapped> old = space->mapped;
-        spaces_.erase(old->opening());
+        if (!up()) return;
+        if (!has(old)) continue;
+        if (try_resume(*space)) {
+            if (!has(old)) close_at_node(old->opening(), [](const Result<Nothing>&) {});
+            continue;
+        }
+        if (!up()) return;
+        if (!has(old)) continue;
         std::string options =
             to_options(old->config()) + "version=" + std::to_string(old->version()) + "\n";
         Result<Options> said = Options::parse(space->options.c_str());
@@ -219,18 +223,22 @@ void HostLink::reopen_all() {
                  [result](Result<std::shared_ptr<Mapped>> made) { *result = std::move(made); });
         loop_->run_until([&] { return result->has_value(); });
         bool opened = result->has_value() && (*result)->ok();
+        if (!has(old)) {
+            host().event("closed-while-reopened");
+            if (opened) close_now(***result, [](const Result<Nothing>&) {});
+            continue;
+        }
         if (opened) {
             spaces_.at((***result)->opening())->options = space->options;
+            spaces_.erase(old->opening());
             host().event("reopened");
             if (events_.reopened(old, ***result)) continue;
             machine().fail("P8: more nodes are viewed than a client keeps apart");
         }
-        space->lost = true;
         if (result->has_value() && !opened && (*result)->failure().code == WEFT_EFENCED) {
             host().event("fenced-away");
             old->fenced_away.store(true, std::memory_order_release);
         }
-        spaces_[old->opening()] = space;
     }
 }
 
@@ -250,7 +258,7 @@ bool HostLink::try_resume(OpenSpace& space) {
             return Result<Nothing>(Nothing{});
         });
     if (!resumed) return false;
-    space.lost = false;
+    space.attached = true;
     host().event("resumed");
     events_.resumed(space.mapped);
     return true;
@@ -287,6 +295,7 @@ void HostLink::lose() {
     if (!session_) return;
     lose_lane();
     session_ = false;
+    for (auto& [opening, space] : spaces_) space->attached = false;
     events_.lost();
 }
 
@@ -545,28 +554,48 @@ void HostLink::run(const std::shared_ptr<Mapped>& mapped, Request& request, Done
 
 Result<std::shared_ptr<Mapped>> HostLink::open(const std::string& name, const std::string& options,
                                                uint64_t floor_known, uint64_t deadline) {
-    return call<std::shared_ptr<Mapped>>(deadline, [=, this](Then<std::shared_ptr<Mapped>> then) {
-        open_now(name, options, floor_known, std::move(then));
-    });
+    auto given_up = std::make_shared<bool>(false);  // shared with the work, which may outlive this
+    using Then = Then<std::shared_ptr<Mapped>>;
+    Result<std::shared_ptr<Mapped>> opened =
+        call<std::shared_ptr<Mapped>>(deadline, [=, this](Then then) {
+            open_now(name, options, floor_known, [=, this](Result<std::shared_ptr<Mapped>> made) {
+                if (*given_up && made) return close_now(*made, [](const Result<Nothing>&) {});
+                then(std::move(made));
+            });
+        });
+    *given_up = true;
+    return opened;
+}
+
+bool HostLink::has(const std::shared_ptr<Mapped>& mapped) const {
+    auto found = spaces_.find(mapped->opening());
+    return found != spaces_.end() && found->second->mapped == mapped;
+}
+
+void HostLink::close_at_node(uint64_t opening, const Then<Nothing>& then) {
+    ask<Nothing>(
+        [opening](HostServer& of, Attached* attached) -> Result<Nothing> {
+            if (attached == nullptr) return unreachable();
+            return of.node.with([&](Cache& cache, uint64_t now) {
+                attached->may_write.erase(opening);
+                return cache.close_opening(attached->session, opening, now);
+            });
+        },
+        then);
+}
+
+void HostLink::close_now(const std::shared_ptr<Mapped>& mapped, const Then<Nothing>& then) {
+    if (!has(mapped)) return then(Nothing{});
+    auto found = spaces_.find(mapped->opening());
+    bool attached = found->second->attached;
+    spaces_.erase(found);
+    if (!attached || !up()) return then(Nothing{});
+    close_at_node(mapped->opening(), then);
 }
 
 Status HostLink::close(const std::shared_ptr<Mapped>& mapped, uint64_t deadline) {
-    return call<Nothing>(deadline, [=, this](Then<Nothing> then) {
-        auto found = spaces_.find(mapped->opening());
-        bool known = found != spaces_.end() && found->second->mapped == mapped;
-        bool lost = known && found->second->lost;
-        if (known) spaces_.erase(found);
-        if (!known || lost || !up()) return then(Nothing{});
-        ask<Nothing>(
-            [opening = mapped->opening()](HostServer& of, Attached* attached) -> Result<Nothing> {
-                if (attached == nullptr) return unreachable();
-                return of.node.with([&](Cache& cache, uint64_t now) {
-                    attached->may_write.erase(opening);
-                    return cache.close_opening(attached->session, opening, now);
-                });
-            },
-            then);
-    });
+    return call<Nothing>(deadline,
+                         [=, this](const Then<Nothing>& then) { close_now(mapped, then); });
 }
 
 Result<std::string> HostLink::query(const std::shared_ptr<Mapped>& mapped, const std::string& words,
@@ -591,7 +620,11 @@ void HostLink::release(uint64_t handle) {
     run(nullptr, *request, [request](Reply&&) { delete request; });
 }
 
+/** Of a store that has no namespace open any more. */
 void HostLink::stop(uint64_t deadline) {
+    if (!spaces_.empty())
+        machine().fail("P9: " + std::to_string(spaces_.size()) +
+                       " namespaces are closed, and the link keeps them open");
     deadline = std::min(deadline, machine().now() + 1000 * kMs);
     Status closed = call<Nothing>(deadline, [this](Then<Nothing> then) {
         if (!up()) return then(Nothing{});

@@ -1,7 +1,8 @@
 // A client's side of a connection: a Link as RemoteLink is one, with a loop's thread and a lane's.
 //
 // Invariants: those of core/node/remote_link.h; spaces_ belongs to the loop's thread, and its work
-// gives way to other work of that thread only where RemoteLink's coroutines do.
+// gives way to other work of that thread only where RemoteLink's coroutines do. A store without
+// namespaces leaves none here (P9), also where they were closed while they were opened anew.
 #pragma once
 #include <mutex>
 #include <set>
@@ -46,7 +47,7 @@ class HostLink final : public Link {
         std::string name;
         std::string options;
         std::shared_ptr<Mapped> mapped;  // shared with the store's space
-        bool lost = false;               // the node did not know it any more
+        bool attached = true;            // by this connection
     };
     template <typename T>
     using Then = std::function<void(Result<T>)>;
@@ -57,6 +58,9 @@ class HostLink final : public Link {
     bool try_resume(OpenSpace& space);
     void open_now(const std::string& name, const std::string& options, uint64_t floor_known,
                   Then<std::shared_ptr<Mapped>> then);
+    bool has(const std::shared_ptr<Mapped>& mapped) const;
+    void close_now(const std::shared_ptr<Mapped>& mapped, const Then<Nothing>& then);
+    void close_at_node(uint64_t opening, const Then<Nothing>& then);
     void lose();
     void lose_lane();
     void answered(Call&& call, Reply&& reply);
