@@ -59,4 +59,17 @@ void Mapped::drop_unviewed() {
     }
 }
 
+std::set<uint32_t> lacking(const Mapped& mapped, const Reply& reply) {
+    std::set<uint32_t> ids;
+    for (const std::vector<ReplyItem>* items : {&reply.items, &reply.stock}) {
+        for (const ReplyItem& item : *items) {
+            auto id = static_cast<uint32_t>(item.place >> 32);
+            if (item.slot != kNoSlot && item.status >= 0 && item.gen != 0 &&
+                !mapped.has_segment(id))
+                ids.insert(id);
+        }
+    }
+    return ids;
+}
+
 }  // namespace weft

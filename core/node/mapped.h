@@ -17,6 +17,7 @@
 #include "core/index/cells.h"
 #include "core/index/reader.h"
 #include "core/space/config.h"
+#include "core/write/request.h"
 #include "fabric/memory/memory.h"
 
 namespace weft {
@@ -130,5 +131,8 @@ class Mapped {
     std::mutex lock_;  // guards owned_
     std::map<uint32_t, Owned> owned_;
 };
+
+/** The segments that an answer names and that are not mapped. */
+std::set<uint32_t> lacking(const Mapped& mapped, const Reply& reply);
 
 }  // namespace weft

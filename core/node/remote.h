@@ -151,7 +151,4 @@ Result<T> RemoteLink::call(uint64_t deadline, const F& start) {
     return result.get();
 }
 
-/** The segments that an answer names and that are not mapped. */
-std::set<uint32_t> lacking(const Mapped& mapped, const Reply& reply);
-
 }  // namespace weft

@@ -87,20 +87,6 @@ kj::Promise<bool> RemoteLink::add_segment(std::shared_ptr<Mapped> mapped,
     co_return true;
 }
 
-/** The segments that an answer names and that are not mapped. */
-std::set<uint32_t> lacking(const Mapped& mapped, const Reply& reply) {
-    std::set<uint32_t> ids;
-    for (const std::vector<ReplyItem>* items : {&reply.items, &reply.stock}) {
-        for (const ReplyItem& item : *items) {
-            auto id = static_cast<uint32_t>(item.place >> 32);
-            if (item.slot != kNoSlot && item.status >= 0 && item.gen != 0 &&
-                !mapped.has_segment(id))
-                ids.insert(id);
-        }
-    }
-    return ids;
-}
-
 /** Before an answer that names slots is given out, their segments are mapped; a late one is asked
  * for. */
 kj::Promise<void> RemoteLink::need_segments(std::shared_ptr<Mapped> mapped, const Reply& reply) {

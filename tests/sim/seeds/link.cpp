@@ -17,19 +17,6 @@ constexpr const char* kTokens =
 Scheduler& machine() { return host().scheduler; }
 Failure unreachable(const char* why = "the node cannot be reached") { return {WEFT_EPEER, why}; }
 
-std::set<uint32_t> lacking(const Mapped& mapped, const Reply& reply) {
-    std::set<uint32_t> ids;
-    for (const std::vector<ReplyItem>* items : {&reply.items, &reply.stock}) {
-        for (const ReplyItem& item : *items) {
-            auto id = static_cast<uint32_t>(item.place >> 32);
-            if (item.slot != kNoSlot && item.status >= 0 && item.gen != 0 &&
-                !mapped.has_segment(id))
-                ids.insert(id);
-        }
-    }
-    return ids;
-}
-
 /** Of a slot that the node named, another block may be there before the answer is. */
 void count_outlived(const Mapped& mapped, const Request& request, const Reply& reply) {
     if (request.verb != Verb::locate) return;
