@@ -73,7 +73,9 @@ class Thread {
     void load(Place& place, const Get& get);
     void view(Place& place, uint64_t key);
     void view_now(Place& place, uint64_t key);
-    void read_in_place(Place& place, const Get& get, const std::byte* address);
+    void read_block(const Place& place, const Get& get, const std::byte* address);
+    void read_in_place(Place& place, const std::vector<Get>& gets, const weft_item* items,
+                       size_t count);
     void look(Place& place, uint64_t key);
     void match(Place& place);
     void claim(Place& place, uint64_t key);

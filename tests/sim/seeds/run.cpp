@@ -288,6 +288,7 @@ const std::vector<std::string>& named_events() {
                                                     "reservation-left-open",
                                                     "held-by-another-writer",
                                                     "view-outlived-node",
+                                                    "viewed-in-a-row",
                                                     "pinned",
                                                     "claimed",
                                                     "cancelled",

@@ -11,6 +11,7 @@ namespace {
 constexpr uint64_t kMs = 1'000'000;
 constexpr uint64_t kPinned = 2000 * kMs;  // pin_s
 constexpr uint64_t kFew = 8;              // keys that readers look up while others come
+constexpr uint64_t kInRow = 4;            // blocks of a view
 constexpr uint64_t kSlack = 1000 * kMs;   // beyond an op's timeout, for its thread to be woken
 
 Scheduler& machine() { return host().scheduler; }
@@ -339,22 +340,28 @@ void Thread::load(Place& place, const Get& get) {
     model_.hit(get, {put});
 }
 
-/** Holds a view for a while and looks at it now and then. */
-void Thread::read_in_place(Place& place, const Get& get, const std::byte* address) {
-    uint64_t looks = random_.between(1, 3);
+/** Looks at a block in place, whole. */
+void Thread::read_block(const Place& place, const Get& get, const std::byte* address) {
     std::vector<uint32_t> puts;
+    for (uint32_t part = 0; part < place.parts; part++) {
+        const std::byte* from = address + part * place.part_bytes;
+        machine().yield();
+        host().access(from, place.part_bytes, false);
+        std::string torn;
+        puts.push_back(Model::whose(from, place.part_bytes, 0, torn));
+        if (puts.back() == 0) machine().fail("P1: a view shows " + torn);
+    }
+    model_.hit(get, puts);
+}
+
+/** Holds a view of `count` blocks for a while and looks at it now and then. */
+void Thread::read_in_place(Place& place, const std::vector<Get>& gets, const weft_item* items,
+                           size_t count) {
+    uint64_t looks = random_.between(1, 3);
     HostServer* before = network().server;
     for (uint64_t i = 0; i < looks; i++) {
-        puts.clear();
-        for (uint32_t part = 0; part < place.parts; part++) {
-            const std::byte* from = address + part * place.part_bytes;
-            machine().yield();
-            host().access(from, place.part_bytes, false);
-            std::string torn;
-            puts.push_back(Model::whose(from, place.part_bytes, 0, torn));
-            if (puts.back() == 0) machine().fail("P1: a view shows " + torn);
-        }
-        model_.hit(get, puts);
+        for (size_t block = 0; block < count; block++)
+            read_block(place, gets[block], reinterpret_cast<const std::byte*>(items[block].offset));
         if (busy() && reader_ && !random_.one_in(8)) continue;
         // Now and then for longer than a node lives.
         uint64_t most = (random_.one_in(12) ? 4000 : 800) * kMs;
@@ -366,8 +373,10 @@ void Thread::read_in_place(Place& place, const Get& get, const std::byte* addres
     if (server != before) host().event("view-outlived-node");
     if (space == nullptr || server != before) return;
     Aside aside;
-    uint32_t slot = space->find({0x1000 + get.name.key, get.name.key}, get.name.version, 0);
-    if (slot == kNoSlot || space->slots().address(slot) != address)
+    Key key{items[0].key_hi, items[0].key_lo};
+    uint32_t slot = space->find(key, gets[0].name.version, 0);
+    if (slot == kNoSlot ||
+        space->slots().address(slot) != reinterpret_cast<const std::byte*>(items[0].offset))
         host().event("evicted-under-view");
 }
 
@@ -380,24 +389,34 @@ void Thread::view(Place& place, uint64_t key) {
     read(place, get);
     if (event.status == -WEFT_EMISS) return missed(get, event.detail);
     if (event.status != 0) return other(place, event);
-    read_in_place(place, get, reinterpret_cast<const std::byte*>(event.value));
+    weft_item item{op.key_hi, op.key_lo, event.value, 0, 0};
+    read_in_place(place, {get}, &item, 1);
     if (store_.release(&event.handle, 1) != 0) machine().fail("P1: a view is not open any more");
 }
 
+/** One block, or some in a row: whose slots are guessed ahead of the look-up. */
 void Thread::view_now(Place& place, uint64_t key) {
-    Get get = model_.begin_get(name_of(place, key));
-    weft_item item{0x1000 + key, key, 0, 0, 0};
+    std::vector<Get> gets;
+    std::vector<weft_item> items;
+    uint64_t count = random_.one_in(2) ? 1 : random_.between(2, kInRow);
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t next = (key + i) % host().set.keys;
+        gets.push_back(model_.begin_get(name_of(place, next)));
+        items.push_back({0x1000 + next, next, 0, 0, 0});
+    }
     uint64_t handle = 0;
-    stumble(16, 20 * kMicrosecond);
-    int32_t count = store_.view(place.opened.space, 0, &item, 1, &handle);
-    read(place, get);
-    if (count == -WEFT_EFENCED) {
+    stumble(16 * count, 20 * kMicrosecond);
+    int32_t there = store_.view(place.opened.space, 0, items.data(),
+                                static_cast<uint32_t>(items.size()), &handle);
+    read(place, gets[0]);
+    if (there == -WEFT_EFENCED) {
         weft_event event{};
-        event.status = count;
+        event.status = there;
         return other(place, event);
     }
-    if (count <= 0) return;
-    read_in_place(place, get, reinterpret_cast<const std::byte*>(item.offset));
+    if (there <= 0) return;
+    if (there > 1) host().event("viewed-in-a-row");
+    read_in_place(place, gets, items.data(), static_cast<size_t>(there));
     if (store_.release(&handle, 1) != 0) machine().fail("P1: a view is not open any more");
 }
 
