@@ -13,142 +13,17 @@
 
 #include "capi/weft.h"
 #include "core/node/peer.h"
-#include "core/node/socket_server.h"
+#include "core/node/sending.h"
 
 namespace weft {
 namespace {
 
 constexpr uint32_t kSegmentsAtOpen = 100;
 
-/** A descriptor for a process, by the connection that it was asked for: the client may let go of it
- * before it has left, and a process may have several. */
-class FileServer final : public rpc::File::Server {
-  public:
-    FileServer(ClientProcess& process, Connection& connection, fabric::Descriptor fd)
-        : process_(kj::addRef(process)), connection_(kj::addRef(connection)), fd_(std::move(fd)) {
-        process_->files++;
-    }
-    ~FileServer() noexcept {
-        process_->files--;
-        connection_->bury(std::move(fd_));
-    }
-    /** Asked once for each message that carries it. */
-    kj::Maybe<int> getFd() override {
-        connection_->carries(fd_.get());
-        return fd_.get();
-    }
-
-  private:
-    kj::Own<ClientProcess> process_;
-    kj::Own<Connection> connection_;
-    fabric::Descriptor fd_;
-};
-
-/** What a process asked before it ended may be heard after its end has been. */
-void must_be_connected(const ClientProcess& process) {
-    if (process.connection.get() == nullptr)
-        kj::throwFatalException(KJ_EXCEPTION(DISCONNECTED, "the process has ended"));
-}
-
-rpc::File::Client file_of(ClientProcess& process, Connection& connection, fabric::Descriptor fd) {
-    must_be_connected(process);
-    if (process.files >= ClientProcess::kFilesMost)
-        kj::throwFatalException(KJ_EXCEPTION(OVERLOADED, "a process holds too many File objects",
-                                             ClientProcess::kFilesMost));
-    return kj::heap<FileServer>(process, connection, std::move(fd));
-}
-
-rpc::File::Client file_of(ClientProcess& process, Connection& connection,
-                          const fabric::Descriptor* fd) {
-    Result<fabric::Descriptor> copy = fd->duplicate();
-    if (!copy) kj::throwFatalException(KJ_EXCEPTION(OVERLOADED, "no descriptor left"));
-    return file_of(process, connection, std::move(*copy));
-}
-
 void set_failure(rpc::Failure::Builder out, const Failure& failure) {
     out.setCode(failure.code);
     out.setMessage(failure.message);
 }
-
-/** A segment on its way to a process: what is needed of it, copied under the node's lock. */
-struct SegmentToSend {
-    uint32_t id;
-    uint64_t slot_bytes;
-    uint64_t size;
-    fabric::Descriptor read;
-    fabric::Descriptor write;
-};
-
-std::shared_ptr<SegmentToSend> copy_of(const Segment& segment, bool write) {
-    // Shared between the post and its promise alone.
-    auto copy = std::make_shared<SegmentToSend>();
-    copy->id = segment.id;
-    copy->slot_bytes = segment.slot_bytes;
-    copy->size = segment.file.mapping.size();
-    Result<fabric::Descriptor> read = segment.file.reader.duplicate();
-    if (!read) return nullptr;
-    copy->read = std::move(*read);
-    if (write) {
-        Result<fabric::Descriptor> writer = segment.file.writer.duplicate();
-        if (!writer) return nullptr;
-        copy->write = std::move(*writer);
-    }
-    return copy;
-}
-
-void send_segment(rpc::Segment::Builder out, const SegmentToSend& segment, ClientProcess& process,
-                  Connection& connection) {
-    out.setId(segment.id);
-    out.setSlotBytes(segment.slot_bytes);
-    out.setSize(segment.size);
-    out.setRead(file_of(process, connection, &segment.read));
-    if (segment.write.valid()) out.setWrite(file_of(process, connection, &segment.write));
-}
-
-}  // namespace
-
-bool ClientProcess::push_segment(uint64_t opening, const Segment& segment, bool write) {
-    std::shared_ptr<SegmentToSend> copy = copy_of(segment, write);
-    if (copy == nullptr) return false;  // it will ask when it needs it
-    server.loop.post([of = &server, instance = instance, opening, copy] {
-        KJ_IF_MAYBE (to, of->callback_of(instance)) {
-            auto request = to->addSegmentRequest();
-            request.setOpening(opening);
-            // The callback is of this connection.
-            ClientProcess& process = *of->processes.at(instance);
-            must_be_connected(process);
-            send_segment(request.initSegment(), *copy, process, *process.connection);
-            auto done = request.send().then([of, opening, id = copy->id](auto&&) {
-                of->node.with([&](Cache& cache, uint64_t now) {
-                    cache.confirm_segment(opening, id, now);
-                    return 0;
-                });
-            });
-            KJ_IF_MAYBE (set, of->tasks) (*set)->add(kj::mv(done));
-        }
-    });
-    return false;
-}
-
-bool ClientProcess::drop_segment(uint64_t opening, uint32_t id) {
-    server.loop.post([of = &server, instance = instance, opening, id] {
-        KJ_IF_MAYBE (to, of->callback_of(instance)) {
-            auto request = to->dropSegmentRequest();
-            request.setOpening(opening);
-            request.setId(id);
-            auto done = request.send().then([of, opening, id](auto&&) {
-                of->node.with([&](Cache& cache, uint64_t now) {
-                    cache.confirm_drop(opening, id, now);
-                    return 0;
-                });
-            });
-            KJ_IF_MAYBE (set, of->tasks) (*set)->add(kj::mv(done));
-        }
-    });
-    return false;
-}
-
-namespace {
 
 class SpaceServer final : public rpc::Space::Server {
   public:
@@ -292,7 +167,7 @@ class SessionServer final : public rpc::Session::Server {
     }
 
     kj::Promise<void> lane(LaneContext context) override {
-        must_be_connected(*process_);
+        must_be_connected(*process_, *connection_);
         int ends[2];
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0)
             kj::throwFatalException(KJ_EXCEPTION(OVERLOADED, "no descriptor left"));
