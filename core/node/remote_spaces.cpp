@@ -58,8 +58,12 @@ kj::Promise<Result<std::shared_ptr<Mapped>>> RemoteLink::open_now(std::string na
         std::make_shared<OpenSpace>(name, options, mapped, opened.getSpace(), opened.getPopulate());
     // Known before its segments are mapped: the node may push the next one at any time.
     spaces_[opened.getOpening()] = space;
+    auto forget = kj::defer([&] {
+        if (find(mapped) != nullptr) spaces_.erase(mapped->opening());
+    });
     for (auto segment : opened.getSegments())
         co_await add_segment(mapped, segment, space->populate);
+    forget.cancel();
     co_return mapped;
 }
 

@@ -77,7 +77,7 @@ interface Session {
   resume @1 (opening :UInt64, reservations :List(UInt64), stock :List(UInt32)) -> (failure :Failure, space :Space);
   query @2 (words :Text) -> (failure :Failure, json :Text);
   # A socket of this session for LaneCall and LaneAnswer, framed as Cap'n Proto frames messages. A session has one: the next
-  # ends the last.
+  # ends the last. Asked for after all that is resumed: openings of before the login that were not, end.
   lane @3 () -> (socket :File);
   # The process is done with it: what it held goes at once.
   close @4 () -> ();

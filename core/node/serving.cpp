@@ -138,6 +138,7 @@ class SessionServer final : public rpc::Session::Server {
             return true;
         });
         if (there) {
+            process_->unclaimed.erase(opening);
             context.getResults().setSpace(space_server(opening));
         } else {
             set_failure(context.getResults().initFailure(),
@@ -168,6 +169,7 @@ class SessionServer final : public rpc::Session::Server {
 
     kj::Promise<void> lane(LaneContext context) override {
         must_be_connected(*process_, *connection_);
+        close_unclaimed();
         int ends[2];
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0)
             kj::throwFatalException(KJ_EXCEPTION(OVERLOADED, "no descriptor left"));
@@ -181,6 +183,15 @@ class SessionServer final : public rpc::Session::Server {
     }
 
   private:
+    /** Whose answer was lost on the way, of open or of close: the process does not know them. */
+    void close_unclaimed() {
+        for (uint64_t opening : std::exchange(process_->unclaimed, {})) {
+            Status closed = process_->server.node.with([&](Cache& cache, uint64_t now) {
+                return cache.close_opening(process_->session, opening, now);
+            });
+            process_->pages.erase(opening);
+        }
+    }
     rpc::Space::Client space_server(uint64_t opening) {
         return kj::heap<SpaceServer>(kj::addRef(*process_), kj::addRef(*connection_), opening);
     }
@@ -307,6 +318,7 @@ class NodeServer final : public rpc::Node::Server {
                 return Failure{WEFT_EBUSY,
                                "instance " + std::to_string(instance) + " is of another process"};
             server_.admit(process, token, grants);
+            for (const auto& [opening, page] : process.pages) process.unclaimed.insert(opening);
             return kj::addRef(process);
         }
         uint32_t of_process = 0;

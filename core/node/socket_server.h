@@ -8,6 +8,7 @@
 #include <kj/refcount.h>
 
 #include <map>
+#include <set>
 
 #include "core/node/connection.h"
 #include "core/node/convert.h"
@@ -50,6 +51,9 @@ class ClientProcess final : public Process, public kj::Refcounted {
     kj::Maybe<kj::Own<LaneServer>> lane;                    // on the loop's thread
     kj::Maybe<kj::Own<kj::PromiseFulfiller<void>>> closed;  // ends the watch as death does
     std::map<uint64_t, Page> pages;
+    /** Openings that the process has not resumed since its last login; it resumes all that it knows
+     * before it asks for a lane, and then these end. */
+    std::set<uint64_t> unclaimed;
 };
 
 class SocketServer final : public Server {

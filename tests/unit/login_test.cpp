@@ -205,6 +205,44 @@ TEST_CASE("what a process holds outlives its connection") {
     CHECK(reply.detail == 1);
 }
 
+TEST_CASE("an opening of which a process did not hear ends when it asks for its next lane") {
+    std::string path = "/tmp/weft-unheard-" + std::to_string(getpid()) + ".sock";
+    std::unique_ptr<Node> node = node_at(path);
+    auto as_itself = [](rpc::Hello::Builder hello) {
+        hello.setPidfd(kj::heap<FileServer>(pidfd_of(getpid()).release()));
+        hello.setInstance(7);
+    };
+    auto open_at = [](Client& client, rpc::Session::Client& session, const char* name) {
+        auto open = session.openRequest();
+        open.setName(name);
+        open.setOptions("part_bytes=4096");
+        return open.send().wait(client.io.waitScope).getOpened().getOpening();
+    };
+    uint64_t unheard = 0;
+    uint64_t known = 0;
+    {
+        Client first(path);
+        auto session = first.login(as_itself).getSession();
+        unheard = open_at(first, session, "t/unheard");
+        known = open_at(first, session, "t/known");
+    }
+    Client second(path);
+    auto session = second.login(as_itself).getSession();
+    auto resumes = [&](uint64_t opening) {
+        auto resume = session.resumeRequest();
+        resume.setOpening(opening);
+        return resume.send().wait(second.io.waitScope).hasSpace();
+    };
+    CHECK(resumes(known));
+    uint64_t fresh = open_at(second, session, "t/fresh");
+    session.laneRequest().send().wait(second.io.waitScope);
+    CHECK_FALSE(resumes(unheard));
+    CHECK(resumes(known));
+    CHECK(resumes(fresh));
+    session.laneRequest().send().wait(second.io.waitScope);  // of the same login: nothing ends
+    CHECK(resumes(known));
+}
+
 TEST_CASE("a client that reads no answers is heard no more: what it is owed has an end") {
     std::string path = "/tmp/weft-deaf-" + std::to_string(getpid()) + ".sock";
     std::unique_ptr<Node> node = node_at(path);
@@ -290,6 +328,9 @@ TEST_CASE("a process has the rights of its last login, and loses them with that 
     CHECK(
         first.login([](rpc::Hello::Builder hello) { as_instance(hello, 7, "beta"); }).hasSession());
     // The earlier session is the same process's.
+    auto resume = session.resumeRequest();
+    resume.setOpening(opening);
+    REQUIRE(resume.send().wait(first.io.waitScope).hasSpace());
     CHECK(first.ask(session, opening, wanted).status == -WEFT_EDENIED);
     wanted.verb = Verb::locate;
     CHECK(first.ask(session, opening, wanted).status == 0);
