@@ -123,11 +123,11 @@ bool Cache::reclaim(Space& of, uint64_t bytes, uint64_t now) {
         return false;
     }
     uint64_t coming = 0;
-    uint64_t stuck = 0;
+    std::map<const Space*, uint64_t> stuck;
     for (auto& [name, space] : spaces_) {
         for (auto& [id, segment] : space->space->slots().segments()) {
             if (segment->retiring)
-                (now < segment->retired + fabric::kSecond ? coming : stuck) +=
+                (now < segment->retired + fabric::kSecond ? coming : stuck[space.get()]) +=
                     segment->file.mapping.size();
         }
     }
@@ -146,9 +146,9 @@ bool Cache::reclaim(Space& of, uint64_t bytes, uint64_t now) {
     std::sort(holders.begin(), holders.end(),
               [](const auto& a, const auto& b) { return a.first > b.first; });
     uint64_t wanted = slot_bytes + (uint64_t{1} << 20);
-    // Who keeps these would keep the next ones as well: no more is emptied for nothing.
-    if (stuck >= wanted) return coming > 0;
     for (auto& [held, holder] : holders) {
+        // Who keeps these would keep the next ones as well: no more is emptied for nothing.
+        if (stuck[holder.first] >= wanted) continue;
         while (coming + budget_.left() < wanted) {
             Segment* segment = holder.first->space->coldest_segment(*holder.second);
             if (segment == nullptr) break;

@@ -403,6 +403,25 @@ TEST_CASE("a namespace is not emptied for memory that a stopped process keeps") 
     CHECK(of_small.data_bytes() > held);
 }
 
+TEST_CASE("where a stopped process keeps one namespace's memory another gives") {
+    World world(uint64_t{16} << 20);
+    constexpr uint64_t kBytes = 65536;
+    World::Client& stopped = world.open("part_bytes=65536", "t/stopped");
+    World::Client& other = world.open("part_bytes=65536", "t/other");
+    World::Client& wants = world.open("part_bytes=65536", "t/wants");
+    for (uint64_t i = 0; i < 80; i++) REQUIRE(save(other, {1, i}, 0, kBytes) == 0);
+    for (uint64_t i = 0; i < 140; i++) save(stopped, {1, i}, 0, kBytes);
+    uint64_t held = other.opened.space->slots().data_bytes();
+    REQUIRE(stopped.opened.space->slots().data_bytes() > held);
+    stopped.process->confirms = false;
+    // The largest is to give first, in vain.
+    AnsweredPtr room = wants.ask(reserve_of({{2, 1}}, 0, 0, kBytes));
+    for (int i = 0; i < 12 && room->times == 0; i++) world.pass(250);
+    REQUIRE(room->times == 1);
+    CHECK(room->reply.items[0].status == 0);
+    CHECK(other.opened.space->slots().data_bytes() < held);
+}
+
 TEST_CASE("segments that come and go cost their headers once") {
     World world(uint64_t{8} << 20);
     World::Client& a = world.open("part_bytes=256");
