@@ -2,10 +2,13 @@
 // counts what is not finished.
 #include "core/node/connection.h"
 
+#include <sys/socket.h>
+
 namespace weft {
 namespace {
 
 constexpr auto kLoginMost = 10 * kj::SECONDS;
+constexpr int kPeerPidfd = 77;  // SO_PEERPIDFD: the C library's headers may be older than it
 
 }  // namespace
 
@@ -14,6 +17,17 @@ Connection::Connection(kj::Own<kj::AsyncIoStream> stream, uint32_t uid, int pid)
       messages_(kj::downcast<kj::AsyncCapabilityStream>(*stream_)),
       uid_(uid),
       pid_(pid) {}
+
+fabric::Descriptor Connection::pidfd() {
+    int fd = -1;
+    kj::uint size = sizeof fd;
+    try {
+        stream_->getsockopt(SOL_SOCKET, kPeerPidfd, &fd, &size);
+    } catch (...) {
+        fd = -1;  // an older kernel, or no descriptor is left
+    }
+    return fabric::Descriptor(fd);
+}
 
 kj::Promise<void> Connection::serve(capnp::Capability::Client node, kj::Timer& timer) {
     capnp::ReaderOptions options;

@@ -44,6 +44,8 @@ class Connection final : public capnp::MessageStream, public kj::Refcounted {
     void logged_in() { logged_in_ = true; }
     uint32_t uid() const { return uid_; }
     int pid() const { return pid_; }
+    /** Who connected, from the kernel (Linux 6.5); none where it does not say. */
+    fabric::Descriptor pidfd();
     /** A message that is being made carries this number. */
     void carries(int descriptor) { leaving_[descriptor].messages++; }
     /** Closes it, when no message that carries it waits any more. */

@@ -267,6 +267,8 @@ class NodeServer final : public rpc::Node::Server {
         kj::Maybe<int> fd = co_await hello.getPidfd().getFd();
         fabric::Descriptor pidfd;
         KJ_IF_MAYBE (number, fd) pidfd = fabric::Descriptor(fcntl(*number, F_DUPFD_CLOEXEC, 0));
+        // What a process of another PID namespace says of itself cannot be checked by its number.
+        if (connection_->pid() == 0) pidfd = connection_->pidfd();
         if (Status ours = check_pidfd(pidfd); !ours) {
             set_failure(results.initFailure(), ours.failure());
             co_return;
@@ -294,6 +296,13 @@ class NodeServer final : public rpc::Node::Server {
   private:
     /** Is it a pidfd, of a live process, and of the one that connected? */
     Status check_pidfd(const fabric::Descriptor& pidfd) const {
+        if (connection_->pid() == 0) {
+            if (pidfd.valid()) return Nothing{};
+            return Failure{WEFT_ENOTSUP,
+                           "the client is of another PID namespace: the node's machine needs "
+                           "Linux 6.5 for that, or the node to be in the client's namespace or in "
+                           "one above it"};
+        }
         // The kernel drops a descriptor that it has no number left for.
         if (!pidfd.valid())
             return Failure{WEFT_ENOMEM, "login: the node has no descriptor left for the pidfd"};
@@ -326,7 +335,9 @@ class NodeServer final : public rpc::Node::Server {
         for (const auto& [other, process] : server_.processes) {
             bool same = process->uid == connection_->uid();
             of_user += same ? 1 : 0;
-            of_process += same && process->pid == connection_->pid() ? 1 : 0;
+            // Of another PID namespace nobody's number is known, and so nobody's count.
+            bool known = connection_->pid() != 0;
+            of_process += same && known && process->pid == connection_->pid() ? 1 : 0;
         }
         if (of_process >= SocketServer::kSessionsOfProcess ||
             of_user >= SocketServer::kSessionsOfUser) {

@@ -162,18 +162,16 @@ class Wire {
         return times;
     }
 
-    /** Asks for lanes on an old connection whose answers it does not read yet, lets go of them, and
+    /** Asks for lanes on a connection whose answers it does not read yet, lets go of them, and
      * reads at the end of its time: they must come, and nothing else that has a descriptor. */
     uint64_t let_go() {
-        fabric::Descriptor old = logged_in(true);
+        fabric::Descriptor socket = logged_in(true);
         usleep(kStep);
-        fabric::Descriptor now = logged_in(true);  // the same process, and its session
-        usleep(kStep);
-        for (uint32_t i = 0; i < kBeforeLanes; i++) send_some(old.get(), stats_call(i + 2));
+        for (uint32_t i = 0; i < kBeforeLanes; i++) send_some(socket.get(), stats_call(i + 2));
         usleep(kStep);
         uint32_t first = kBeforeLanes + 2;
         for (uint32_t i = 0; i < kLanes; i++)
-            send_some(old.get(),
+            send_some(socket.get(),
                       session_call<rpc::Session::LaneParams>(first + i, kLane, [](auto) {}));
         usleep(kStep);
         for (uint32_t i = 0; i < kLanes; i++) {
@@ -181,11 +179,11 @@ class Wire {
             auto finish = message.initRoot<capnp::rpc::Message>().initFinish();
             finish.setQuestionId(first + i);
             finish.setReleaseResultCaps(true);
-            send_some(old.get(), flat(message));
+            send_some(socket.get(), flat(message));
         }
         usleep(static_cast<useconds_t>(life_ / 1000));
         uint64_t came = 0;
-        while (came < kLanes) came += sockets_of(old.get());
+        while (came < kLanes) came += sockets_of(socket.get());
         return came;
     }
 

@@ -12,6 +12,7 @@ which the workers found nothing to judge is a failure.
 """
 
 import argparse
+import json
 import mmap
 import random
 import signal
@@ -271,6 +272,48 @@ def tokens_are_read_again_on_sighup(build: Path, folder: Path) -> None:
         node.wait()
 
 
+def sessions_of(build: Path, socket: str) -> int:
+    """With that of who asks."""
+    stats = subprocess.check_output([build / "weft", "stats", "--json", "--connect", socket])
+    return json.loads(stats)["sessions"]
+
+
+def processes_of_other_containers_count_as_their_user(build: Path, folder: Path) -> None:
+    """A node in a PID namespace of its own, as in a container, does not know the numbers of
+    processes outside: each of them has its session, though there are more than one may have.
+    """
+    own = ["unshare", "--pid", "--fork", "--kill-child"]
+    if subprocess.run([*own, "true"], check=False, stderr=subprocess.DEVNULL).returncode != 0:
+        own[1:1] = ["--user", "--map-current-user"]
+    log = open(folder / "log", "w+")
+    socket = f"unix:{folder}/s"
+    node = subprocess.Popen(
+        [*own, build / "weft", "serve", "--memory", "32MiB", "--listen", socket],
+        stdout=log,
+        stderr=log,
+    )
+    player = Player([str(build / "tests/conformance/conformance_c")], log)
+    options = f"connect={socket}".encode().hex()
+    try:
+        until = time.monotonic() + 15
+        while not Path(f"{folder}/s").exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        alone = sessions_of(build, socket)  # the node's own, and who asks
+        for session in range(1, 81):
+            said = player.ask(f"open options={options}")
+            if int(said["code"]) != 0:
+                raise Failed(f"session {session} is refused: {said}")
+        player.kill()  # of which the node hears
+        while (sessions := sessions_of(build, socket)) != alone:
+            if time.monotonic() > until + 15:
+                raise Failed(f"{sessions - alone} sessions outlive their process")
+            time.sleep(0.05)
+    finally:
+        player.kill()
+        node.kill()
+        node.wait()
+
+
 def run_load(test, memory: str, strict: bool, build: Path) -> str:
     """Returns what was counted; raises Failed."""
     with tempfile.TemporaryDirectory(prefix="weft.") as folder:
@@ -296,9 +339,9 @@ def run_scenario(scenario, build: Path) -> str:
     return "as a scenario"
 
 
-def run_tokens(build: Path) -> str:
+def run_alone(test, build: Path) -> str:
     with tempfile.TemporaryDirectory(prefix="weft.") as folder:
-        tokens_are_read_again_on_sighup(build, Path(folder))
+        test(build, Path(folder))
     return ""
 
 
@@ -314,7 +357,13 @@ def main() -> int:
         (one.name, lambda one=one: run_scenario(one, build))
         for one in load_scenarios(HERE / "scenarios.txt")
     ]
-    tests += [("tokens_are_read_again_on_sighup", lambda: run_tokens(build))]
+    tests += [
+        (test.__name__, lambda test=test: run_alone(test, build))
+        for test in (
+            tokens_are_read_again_on_sighup,
+            processes_of_other_containers_count_as_their_user,
+        )
+    ]
     tests += [
         (test.__name__, lambda row=(test, memory, strict): run_load(*row, build))
         for test, memory, strict in LOADS
