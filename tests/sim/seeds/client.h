@@ -121,6 +121,18 @@ class Client {
     uint32_t threads_;
 };
 
+/** While one lives, its process may have mapped what the node knows of no more. */
+class Closing {
+  public:
+    Closing() { proc_.closing++; }
+    ~Closing() { proc_.closing--; }
+    Closing(const Closing&) = delete;
+    Closing& operator=(const Closing&) = delete;
+
+  private:
+    Proc& proc_ = host().scheduler.process();
+};
+
 /** Options of the namespaces of a run. */
 std::string options_of(uint32_t space, uint32_t writer);
 
