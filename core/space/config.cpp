@@ -187,6 +187,7 @@ Result<NamespaceRequest> parse_namespace_options(const char* text) {
 
 Status check_agreement(const std::string& name, const NamespaceRequest& request,
                        const NamespaceConfig& stored) {
+    if (request.given.empty()) return Nothing{};  // the words below cost more than an opening
     nlohmann::json said = to_json(request.config);
     nlohmann::json kept = to_json(stored);
     for (const std::string& field : request.given) {

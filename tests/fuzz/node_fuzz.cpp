@@ -5,7 +5,12 @@
 //
 // Invariants: the node answers each request at most once and stays whole; a tenant that may only
 // read changes nothing that others read, and one with all rights in a namespace of its own only
-// takes memory; when it has died, all that it held is the node's again.
+// takes memory; when it has died, all that it held is the node's again, to the byte.
+//
+// Kept from one input to the next, of which kInputsANode have one node: the node, its time, and a
+// witness with the same blocks as before. The hostile's namespace, sessions and segments end with
+// each input, so that one input alone repeats what it did, but for the numbers that a node counts
+// up.
 #include <fuzzer/FuzzedDataProvider.h>
 
 #include "tests/fuzz/small_node.h"
@@ -14,13 +19,17 @@ namespace weft::fuzz {
 namespace {
 
 constexpr uint64_t kMemory = uint64_t{8} << 20;
-constexpr const char* kLayouts[] = {"part_bytes=4096", "parts=2,part_bytes=4096/256", "",
+constexpr uint64_t kInputsANode = 512;
+// Most have little room, so that it is used up within an input.
+constexpr const char* kLayouts[] = {"part_bytes=4096,quota=64KiB",
+                                    "parts=2,part_bytes=4096/256,quota=128KiB", "",
                                     "part_bytes=4096,quota=3MiB,policy=windowed,ttl_s=1"};
 
 class Hostile {
   public:
-    Hostile(SmallNode& node, FuzzedDataProvider& input, bool reads_only)
-        : node_(node), input_(input), reads_only_(reads_only) {
+    /** own: its namespace, where it may do anything in one. */
+    Hostile(SmallNode& node, Tenant& tenant, FuzzedDataProvider& input, const char* own)
+        : node_(node), tenant_(tenant), input_(input), own_(own) {
         enter();
     }
     void step() {
@@ -59,9 +68,9 @@ class Hostile {
 
   private:
     void enter() {
-        std::string name = reads_only_ ? "w/m" : "h/m";
-        std::string options = reads_only_ ? "" : input_.PickValueInArray(kLayouts);
-        Grants grants = {{name, reads_only_ ? uint32_t{kRead} : uint32_t{kAllRights}}};
+        std::string name = own_ == nullptr ? "w/m" : own_;
+        std::string options = own_ == nullptr ? "" : input_.PickValueInArray(kLayouts);
+        Grants grants = {{name, own_ == nullptr ? uint32_t{kRead} : uint32_t{kAllRights}}};
         node_.enter(tenant_, name, options, grants);
     }
     void again() {
@@ -153,32 +162,79 @@ class Hostile {
     }
 
     SmallNode& node_;
+    Tenant& tenant_;
     FuzzedDataProvider& input_;
-    bool reads_only_;
+    const char* own_;
+};
+
+/** A node, a witness, and one hostile tenant after the other. */
+class Field {
+  public:
+    Field() : witness_(node_, "w/m"), used_(report().memory_used), before_(report().spaces[0]) {}
+    ~Field() {
+        QuietProcess process;
+        node_.leave(witness_.tenant);
+        uint32_t owner = *node_.cache.begin_session(process, {{"*", kAllRights}}, 1);
+        must(node_.cache.query(owner, 0, "drop", node_.time).ok(), "all is dropped");
+        must(report().memory_used == 0, "an empty node uses no memory");
+    }
+    /** It can take no more inputs. */
+    bool spent() const { return inputs_ == kInputsANode || !whole_; }
+    void run(FuzzedDataProvider& input) {
+        // A name that comes back has the floor that it had.
+        std::string own = "h/" + std::to_string(inputs_++);
+        bool reads_only = input.ConsumeBool();
+        tenant_.forget();
+        Hostile hostile(node_, tenant_, input, reads_only ? nullptr : own.c_str());
+        for (int steps = 0; input.remaining_bytes() > 0 && steps < 64; steps++) {
+            hostile.step();
+            if (steps % 8 == 7) witness_.look(!reads_only);
+        }
+        witness_.look(!reads_only);
+        hostile.die();
+        node_.pass(5000);
+        witness_.look(!reads_only);
+        clear(reads_only);
+    }
+
+  private:
+    NodeReport report() { return node_.cache.report(node_.time); }
+    /** The hostile's namespace goes, and with it all that its tenant had. */
+    void clear(bool reads_only) {
+        uint32_t owner = witness_.tenant.session;
+        must(reads_only || node_.cache.query(owner, 0, "drop", node_.time).ok(), "all is dropped");
+        for (uint32_t i = 0; i < Witness::kBlocks; i++)
+            must(witness_.put(i), "a witness saves again");
+        node_.pass(5000);
+        witness_.look(false);
+        NodeReport now = report();
+        must(now.sessions == 1 && now.spaces.size() == 1 && now.pins == 0, "the dead hold nothing");
+        const SpaceReport& of = now.spaces[0];
+        must(of.attempts == 0 && of.quarantined == 0 && of.claims == 0 && of.waiting == 0 &&
+                 of.limbo == 0 && of.blocks == Witness::kBlocks,
+             "a witness's namespace is as it was");
+        // Where the witness got another segment meanwhile, that may be of another size.
+        whole_ = of.data_bytes == before_.data_bytes && of.index_bytes == before_.index_bytes;
+        must(!whole_ || now.memory_used == used_, "the memory of the dead is the node's again");
+    }
+
+    SmallNode node_{kMemory};
+    Witness witness_;
     Tenant tenant_;
+    uint64_t used_;
+    SpaceReport before_;
+    uint64_t inputs_ = 0;
+    bool whole_ = true;
 };
 
 }  // namespace
 }  // namespace weft::fuzz
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-    using namespace weft;
     using namespace weft::fuzz;
+    static std::unique_ptr<Field> field;
+    if (field == nullptr || field->spent()) field = std::make_unique<Field>();
     FuzzedDataProvider input(data, size);
-    SmallNode node(kMemory);
-    Witness witness(node, "w/m");
-    bool reads_only = input.ConsumeBool();
-    Hostile hostile(node, input, reads_only);
-    for (int steps = 0; input.remaining_bytes() > 0 && steps < 64; steps++) {
-        hostile.step();
-        if (steps % 8 == 7) witness.look(!reads_only);
-    }
-    witness.look(!reads_only);
-    hostile.die();
-    node.pass(5000);
-    node.pass(5000);
-    witness.look(!reads_only);
-    for (uint32_t i = 0; i < Witness::kBlocks; i++) must(witness.put(i), "a witness saves again");
-    witness.look(false);
+    field->run(input);
     return 0;
 }

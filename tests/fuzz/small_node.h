@@ -1,4 +1,4 @@
-// A node's cache without a machine, small enough to be made anew for each input: fake memory,
+// A node's cache without a machine, small enough to be made anew every few inputs: fake memory,
 // processes that confirm or not, a clock that moves only when it is told to.
 //
 // Invariants: what goes wrong aborts, so that the fuzzer keeps the input; nothing here depends on
@@ -42,6 +42,12 @@ struct Tenant {
     std::vector<uint32_t> slots;    // of its stock
     std::vector<uint64_t> handles;  // reservations, claims and pins
     uint64_t answers = 0;
+    /** Another process takes its place. */
+    void forget() {
+        slots.clear();
+        handles.clear();
+        process.confirms = true;
+    }
 };
 
 class SmallNode {
