@@ -1,8 +1,18 @@
 // Field by field, in the order of the schema.
 #include "core/node/convert.h"
 
+#include <capnp/any.h>
+
 namespace weft {
 namespace {
+
+constexpr size_t kItemBytes = 24;  // of a RequestItem's own, beside its key
+
+/** The bytes of each item are in the message. Cap'n Proto also takes a list whose items have none:
+ * a million of them in 64 bytes, which would cost a node as much as 48 MiB of calls. */
+bool are_there(capnp::List<rpc::RequestItem>::Reader items) {
+    return items.size() == 0 || capnp::toAny(items[0]).getDataSection().size() >= kItemBytes;
+}
 
 void put(const Key& key, rpc::Key::Builder out) {
     out.setHi(key.hi);
@@ -54,7 +64,8 @@ void to_rpc(const Request& request, rpc::Request::Builder out) {
 
 bool from_rpc(rpc::Request::Reader in, Request& out) {
     auto items = in.getItems();  // once: each look counts against the reader's limit
-    if (in.getVerb() > static_cast<uint16_t>(Verb::release) || items.size() > kItemsMax)
+    if (in.getVerb() > static_cast<uint16_t>(Verb::release) || items.size() > kItemsMax ||
+        !are_there(items))
         return false;
     out.verb = static_cast<Verb>(in.getVerb());
     out.part = in.getPart();

@@ -2,6 +2,7 @@
 // test: who reads the answers, and what becomes of calls when the socket ends.
 #include "core/node/lane.h"
 
+#include <capnp/any.h>
 #include <capnp/message.h>
 #include <capnp/serialize.h>
 #include <doctest/doctest.h>
@@ -272,5 +273,17 @@ TEST_CASE("an answer that is none ends the socket") {
         REQUIRE(write(ends.node.get(), garbage.data(), garbage.size()) == 64);
         REQUIRE(ends.answered(1).size() == 1);
         CHECK(ends.answers[1][0].status == -WEFT_EPEER);
+    }
+}
+
+TEST_CASE("a call whose items take no bytes is malformed, however many it says there are") {
+    for (uint16_t words : {uint16_t{0}, uint16_t{2}, uint16_t{3}}) {
+        capnp::MallocMessageBuilder message;
+        auto request = message.initRoot<rpc::Request>();
+        request.setVerb(static_cast<uint16_t>(Verb::match));
+        capnp::toAny(request).getPointerSection()[1].initAsListOfAnyStruct(words, 1, 1000);
+        REQUIRE(request.asReader().getItems().size() == 1000);
+        Request read;
+        CHECK(from_rpc(request.asReader(), read) == (words == 3));
     }
 }
