@@ -4,7 +4,7 @@
 # for each, with the inputs a second, then `N passed, N failed`. What fails is kept in build/fuzz and repeated by naming it:
 # NAME_fuzz FILE.
 # --seed: 1 where none is said, so that a run in CI tries what the last one tried; 0 is another one each time.
-# --merge: what was found makes the corpus larger where it reaches more, and smaller where it does not.
+# --merge: the corpus becomes as few as reach what it and all that was found reach together.
 # WEFT_BUILD is the build to test: build/asan where it is unset; build/fuzz-fast, of the preset of that name, tries several times as many inputs,
 # and what it found is tried again under the sanitizers by the next run of the other.
 set -uo pipefail
@@ -40,7 +40,7 @@ fuzz() { # NAME LONGEST_INPUT: prints its line, and leaves the file NAME where i
         local less=build/fuzz/$name.merged
         rm -rf "$less"
         mkdir -p "$less"
-        "$program" -merge=1 -max_len="$2" -timeout=60 "$less" "$corpus" "$found" >"$log" 2>&1 || { tail -n 20 "$log"; touch "$results/$name.failed"; return; }
+        "$program" -set_cover_merge=1 -max_len="$2" -timeout=60 "$less" "$corpus" "$found" >"$log" 2>&1 || { tail -n 20 "$log"; touch "$results/$name.failed"; return; }
         rm -rf "$corpus"
         mv "$less" "$corpus"
         echo "$name: $(find "$corpus" -type f | wc -l) inputs, $(du -sb "$corpus" | cut -f 1) bytes"
