@@ -296,7 +296,6 @@ int32_t weft_submit(weft_queue* queue, const weft_op* ops, uint32_t count) {
         Handles::Hold hold(Handles::kQueue, queue);
         if (hold.status != 0) return hold.status;
         if (ops == nullptr && count > 0) return -WEFT_EINVAL;
-        ReadSide::Section section(hold.store->read_side());
         return hold.store->submit(*hold.queue, ops, count);
     });
 }

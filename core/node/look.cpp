@@ -7,6 +7,8 @@
 namespace weft {
 namespace {
 
+constexpr uint32_t kMatchPiece = 16384;  // look-ups, some 1 ms
+
 /** A view as it grows, block by block. */
 class ViewBuilder {
   public:
@@ -66,6 +68,18 @@ class ViewBuilder {
 }  // namespace
 
 int32_t Store::match(uint32_t id, const weft_item* items, uint32_t count) {
+    uint32_t lead = 0;
+    int32_t found = 0;
+    // A list may be long: whoever takes the namespace away waits for some of it.
+    do {
+        found = match_some(id, items + lead, std::min(count - lead, kMatchPiece));
+        if (found < 0) return found;
+        lead += static_cast<uint32_t>(found);
+    } while (found == static_cast<int32_t>(kMatchPiece) && lead < count);
+    return static_cast<int32_t>(lead);
+}
+
+int32_t Store::match_some(uint32_t id, const weft_item* items, uint32_t count) {
     ReadSide::Section section(read_side_);
     Space* space = find_space(id);
     if (space == nullptr) return -WEFT_EINVAL;
@@ -113,9 +127,9 @@ int32_t Store::view(uint32_t id, uint32_t part, weft_item* items, uint32_t count
 }
 
 int32_t Store::release(const uint64_t* handles, uint32_t count) {
-    ReadSide::Section section(read_side_);
     int32_t status = 0;
     for (uint32_t i = 0; i < count; i++) {
+        ReadSide::Section section(read_side_);
         uint64_t kind = handles[i] >> 60;
         int32_t one = kind == kViewHandle          ? release_view(handles[i])
                       : kind == kReservationHandle ? release_reservation(handles[i])

@@ -46,6 +46,7 @@ void Mapped::drop_unviewed() {
     std::lock_guard<std::mutex> guard(lock_);
     // Who writes in place may be in the middle of it, in any segment.
     if (reservations.load(std::memory_order_acquire) > 0) return;
+    if (fills.load(std::memory_order_acquire) > 0) return;
     for (auto owned = owned_.begin(); owned != owned_.end();) {
         if (viewed.count(owned->first) != 0) {
             ++owned;

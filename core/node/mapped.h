@@ -91,8 +91,8 @@ class Mapped {
     void count_miss(uint32_t reason) { page_->misses[reason % kMissReasons].fetch_add_relaxed(1); }
 
     /** The connection to its node has ended; a resumed one is the same node. Stored (release) by
-     * the link's loop, loaded (acquire) by who reads inside the store's ReadSide, whose synchronize
-     * proves that nobody who saw false still reads. */
+     * the link's loop, loaded (acquire) inside the store's ReadSide by who then puts a hazard or
+     * counts itself in `fills`: behind its synchronize whoever saw false has done so. */
     std::atomic<bool> gone{false};
     /** The namespace has advanced past this opening's version while its node was away: it is not
      * opened again. Release and acquire, but a flag that stays needs no order. */
@@ -103,6 +103,8 @@ class Mapped {
     /** Reservations that the caller may still write to. Counted down (seq_cst, so release) when its
      * writes are over; pairs with the acquire load in drop_unviewed, before it unmaps. */
     std::atomic<uint32_t> reservations{0};
+    /** SAVEs that write to slots of the stock right now; orders in OpRunner::Filling. */
+    std::atomic<uint32_t> fills{0};
     /** What keeps the memory behind the pointers; set by who mapped it. */
     std::shared_ptr<void> keeper;  // shared with nobody but a reconnect's copy
 

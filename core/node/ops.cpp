@@ -60,11 +60,16 @@ void OpRunner::begin(Operation& operation) {
     operation.count = 0;
     uint32_t timeout_ms = op.timeout_ms != 0 ? op.timeout_ms : store_.options_.timeout_ms;
     operation.deadline = fabric::boot_time() + timeout_ms * fabric::kMillisecond;
+    operation.own_bytes = operation.queue->inline_bytes();
     if (uint32_t wrong = wrong_field(op)) {
         return fail(operation, WEFT_EINVAL, wrong_words(op, wrong - 1), wrong - 1);
     }
     if (op.kind == WEFT_OP_CANCEL) return cancel(operation);
-    if (!attach(operation)) return;
+    bool attached = [&] {
+        ReadSide::Section section(store_.read_side_);
+        return attach(operation);
+    }();
+    if (!attached) return;
     if (op.kind == WEFT_OP_LOAD || op.kind == WEFT_OP_SAVE || op.kind == WEFT_OP_VIEW) {
         if (fits_inline(operation)) {
             go_on(operation);
@@ -177,9 +182,10 @@ bool OpRunner::attach_items(Operation& operation) {
     return true;
 }
 
-/** Small copies are done by the caller's own thread; 0 bytes when the queue wants none. */
+/** Small copies are done by the caller's own thread; 0 bytes when the queue wants none. Where the
+ * size is not known here, too_long finds it. */
 bool OpRunner::fits_inline(const Operation& operation) const {
-    if (operation.op.kind == WEFT_OP_VIEW && operation.count <= 4096) return true;
+    if (looks_only(operation)) return true;
     uint64_t limit = operation.queue->inline_bytes();
     const NamespaceConfig& config = operation.mapped->config();
     uint64_t bytes = 0;

@@ -23,13 +23,18 @@ class OpRunner {
 
     /** Takes what the op names and starts it. The operation is running and the caller's. */
     void begin(Operation& operation);
-    /** On the copying thread, inside the store's ReadSide. */
+    /** Carries the operation on. Copies and hashes of more than its `own_bytes` are left to the
+     * copying thread. */
     void go_on(Operation& operation);
     void fail(Operation& operation, int32_t code, std::string_view story, uint32_t detail = 0);
     void finish(Operation& operation);
 
   private:
     using Continue = Question::Continue;
+    /** How far a look at an item came: it is done, the node must be asked, or it is too long for
+     * this thread. */
+    enum class Read : uint8_t { done, ask, later };
+    class Filling;
 
     bool attach(Operation& operation);
     bool attach_pool(Operation& operation);
@@ -64,10 +69,17 @@ class OpRunner {
     void tell_uses(Operation& operation);
 
     void load_or_view(Operation& operation);
-    bool read_local(Operation& operation, uint32_t item);
-    bool read_located(Operation& operation, uint32_t item, const ReplyItem& where);
+    static uint32_t take_cell(const Operation& operation);
+    static bool looks_only(const Operation& operation);
+    Read read_local(Operation& operation, uint32_t item);
+    Read read_located(Operation& operation, uint32_t item, const ReplyItem& where);
+    Read read_held(Operation& operation, uint32_t item, uint32_t cell, const Found& found,
+                   bool tentative);
+    uint64_t bytes_to_read(const Operation& operation, uint32_t item, const Found& found) const;
     int32_t copy_out(Operation& operation, uint32_t item, const Found& found, bool tentative,
                      uint64_t& moved);
+    int32_t check_sum(Operation& operation, uint32_t item, const Found& found,
+                      const std::byte* bytes, uint64_t size) const;
     void drop_corrupt(Operation& operation);
     void corrupt_dropped(Operation& operation, Reply&& reply);
     void tell_corrupt(Operation& operation, uint32_t item) const;

@@ -39,7 +39,7 @@ void Store::move_blocks() {
     Work work;
     while (take_work(work)) {
         if (!move_stage(*work.operation, work.state, Stage::running)) continue;
-        ReadSide::Section section(read_side_);
+        work.operation->own_bytes = UINT64_MAX;
         runner.go_on(*work.operation);
     }
 }
@@ -54,9 +54,13 @@ void Store::note_deadline(uint64_t deadline) {
 /** Ends ops that nobody owns and whose time is over. Returns the next deadline of the others. */
 uint64_t Store::end_overdue(uint64_t now) {
     OpRunner runner(*this);
-    std::lock_guard<std::mutex> guard(lock_);  // no queue goes meanwhile
+    std::vector<std::shared_ptr<Queue>> queues;
+    {
+        std::lock_guard<std::mutex> guard(lock_);
+        queues = queues_;
+    }
     uint64_t next = UINT64_MAX;
-    for (const std::shared_ptr<Queue>& queue : queues_) {
+    for (const std::shared_ptr<Queue>& queue : queues) {
         for (Operation& operation : queue->operations()) {
             uint64_t state = operation.state.load(std::memory_order_acquire);
             if (stage_of(state) != Stage::waiting && stage_of(state) != Stage::queued) continue;
@@ -85,7 +89,12 @@ void Store::keep_deadlines() {
         }
         next_deadline_ = UINT64_MAX;
         guard.unlock();
-        uint64_t next = end_overdue(fabric::boot_time());
+        uint64_t next = end_overdue(now);
+        // Relaxed: see tidy_later.
+        if (now >= tidy_at_.load(std::memory_order_relaxed)) {
+            tidy_at_.store(UINT64_MAX, std::memory_order_relaxed);
+            tidy_up();
+        }
         guard.lock();
         next_deadline_ = std::min(next_deadline_, next);
     }

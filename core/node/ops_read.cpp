@@ -1,5 +1,8 @@
-// LOAD, VIEW and MATCH: what this process can see in the index is read
-// in place; what it cannot is asked of the node, whose answer names the slot.
+// LOAD, VIEW and MATCH: what this process can see in the index is read in place; what it cannot is
+// asked of the node, whose answer names the slot.
+//
+// Invariant: a block's bytes are read under its hazard, in pieces, and outside of the ReadSide: who
+// takes memory away waits for no copy, and leaves what a hazard holds.
 #include <algorithm>
 #include <cstdio>
 
@@ -13,7 +16,9 @@ namespace {
 static_assert(kReaderCells - kReaderCellsLoad == 4032);
 constexpr const char* kViewsReached = "4032 views of a namespace are the limit of a process";
 constexpr uint32_t kLocateAtOnce = 1024;
+constexpr uint32_t kLooksAtOnce = 4096;             // views that any thread may make, some 0.5 ms
 constexpr uint64_t kCopyPiece = uint64_t{1} << 20;  // the deadline is looked at between pieces
+static_assert(kCopyPiece % fabric::kChunkBytes == 0);
 
 }  // namespace
 
@@ -34,12 +39,14 @@ void OpRunner::load_or_view(Operation& operation) {
             return fail(operation, why_over(operation), "the op's time is over");
         }
         bool answered = item - operation.located_at < operation.located.size();
+        Read read = Read::ask;
         if (answered) {
-            if (!read_located(operation, item, operation.located[item - operation.located_at]))
-                return locate(operation);
-        } else if (follow || !read_local(operation, item)) {
-            return locate(operation);
+            read = read_located(operation, item, operation.located[item - operation.located_at]);
+        } else if (!follow) {
+            read = read_local(operation, item);
         }
+        if (read == Read::ask) return locate(operation);
+        if (read == Read::later) return queue(operation);
         operation.next++;
     }
     tell_uses(operation);
@@ -67,68 +74,78 @@ void OpRunner::tell_uses(Operation& operation) {
     operation.uses.clear();
 }
 
-/** Reads what this process sees in the index; false: the node must be asked. */
-bool OpRunner::read_local(Operation& operation, uint32_t item) {
-    Mapped& mapped = *operation.mapped;
-    uint64_t now = fabric::boot_time();
-    if (!served(mapped, now)) return false;
-    bool view = operation.op.kind == WEFT_OP_VIEW;
-    uint32_t cell =
-        view ? mapped.cells().take(thread_hint()) : mapped.cells().take_for_load(thread_hint());
-    if (cell == Cells::kNone) {
-        if (!view) return false;
-        item_done(operation, item, -WEFT_EQUOTA, 0);
-        operation.story = kViewsReached;
-        return true;
-    }
-    Key key = key_of(operation, item);
-    Found found;
-    bool hit = mapped.reader().hold(key, hash_key(key), mapped.version(), now,
-                                    mapped.cells().word(cell), found) == Look::hit &&
-               mapped.has_segment(found.segment);
-    if (!hit) {
-        mapped.cells().give(cell);
-        return false;
-    }
-    if (view) {
-        take_view(operation, item, cell, found);
-        return true;
-    }
-    uint64_t moved = 0;
-    int32_t status = copy_out(operation, item, found, false, moved);
-    mapped.cells().give(cell);
-    item_done(
-        operation, item, status,
-        status == -WEFT_ERANGE ? moved : mapped.config().bytes_of(operation.op.part, found.size),
-        WEFT_IN_DRAM);
-    return true;
+/** Whether it copies nothing and is short: any thread may carry it on. */
+bool OpRunner::looks_only(const Operation& operation) {
+    return operation.op.kind == WEFT_OP_VIEW && operation.count - operation.next <= kLooksAtOnce;
 }
 
-/** Reads a slot that the node named. False: it was given to another block meanwhile, ask again. */
-bool OpRunner::read_located(Operation& operation, uint32_t item, const ReplyItem& where) {
+uint32_t OpRunner::take_cell(const Operation& operation) {
+    Cells& cells = operation.mapped->cells();
+    bool view = operation.op.kind == WEFT_OP_VIEW;
+    return view ? cells.take(thread_hint()) : cells.take_for_load(thread_hint());
+}
+
+/** Reads what this process sees in the index. */
+OpRunner::Read OpRunner::read_local(Operation& operation, uint32_t item) {
+    Mapped& mapped = *operation.mapped;
+    Key key = key_of(operation, item);
+    uint32_t cell = Cells::kNone;
+    Found found;
+    bool hit = false;
+    {
+        // From the look at `gone` to the hazard, behind which the bytes stay: see Mapped::gone.
+        ReadSide::Section section(store_.read_side_);
+        uint64_t now = fabric::boot_time();
+        if (!served(mapped, now)) return Read::ask;
+        cell = take_cell(operation);
+        hit = cell != Cells::kNone &&
+              mapped.reader().hold(key, hash_key(key), mapped.version(), now,
+                                   mapped.cells().word(cell), found) == Look::hit &&
+              mapped.has_segment(found.segment);
+    }
+    if (cell == Cells::kNone) {
+        if (operation.op.kind != WEFT_OP_VIEW) return Read::ask;
+        item_done(operation, item, -WEFT_EQUOTA, 0);
+        operation.story = kViewsReached;
+        return Read::done;
+    }
+    if (!hit) {
+        mapped.cells().give(cell);
+        return Read::ask;
+    }
+    return read_held(operation, item, cell, found, false);
+}
+
+/** Reads a slot that the node named. Ask: it was given to another block meanwhile. */
+OpRunner::Read OpRunner::read_located(Operation& operation, uint32_t item, const ReplyItem& where) {
     Mapped& mapped = *operation.mapped;
     if (where.status != 0) {
         if (where.status == -WEFT_EMISS) mapped.count_miss(static_cast<uint32_t>(where.value));
         item_done(operation, item, where.status, where.value);
-        return true;
+        return Read::done;
     }
-    // Inside the ReadSide, as all of this: pairs with Store::lost, see Mapped::gone.
-    if (mapped.gone.load(std::memory_order_acquire)) {
-        // Its segments may be unmapped at any time now.
+    auto unreachable = [&] {
         mapped.count_miss(WEFT_MISS_UNREACHABLE);
         item_done(operation, item, -WEFT_EMISS, WEFT_MISS_UNREACHABLE);
-        return true;
+        return Read::done;
+    };
+    uint32_t cell = Cells::kNone;
+    Found found;
+    bool held = false;
+    {
+        // As in read_local. Gone: its segments may be unmapped at any time now.
+        ReadSide::Section section(store_.read_side_);
+        if (mapped.gone.load(std::memory_order_acquire)) return unreachable();
+        cell = take_cell(operation);
+        held = cell != Cells::kNone &&
+               mapped.reader().hold_slot(where.slot, where.gen, mapped.cells().word(cell), found);
     }
-    bool view = operation.op.kind == WEFT_OP_VIEW;
-    uint32_t cell =
-        view ? mapped.cells().take(thread_hint()) : mapped.cells().take_for_load(thread_hint());
     if (cell == Cells::kNone) {
+        bool view = operation.op.kind == WEFT_OP_VIEW;
         item_done(operation, item, -WEFT_EQUOTA, 0);
         operation.story = view ? kViewsReached : "64 loads are under way in this process";
-        return true;
+        return Read::done;
     }
-    Found found;
-    bool held = mapped.reader().hold_slot(where.slot, where.gen, mapped.cells().word(cell), found);
     bool tentative = (where.gen & 1) != 0;
     // It may have expired on the way; then the node says so.
     bool expired = held && !tentative && found.expiry != 0 && fabric::boot_time() >= found.expiry;
@@ -136,19 +153,30 @@ bool OpRunner::read_located(Operation& operation, uint32_t item, const ReplyItem
         mapped.cells().give(cell);
         // Published since, or evicted since: what holds now is asked once more.
         operation.located.clear();
-        return false;
+        return Read::ask;
     }
     if (tentative)
         found.size = mapped.config().any_size() ? where.value : mapped.config().block_bytes();
     if (!mapped.has_segment(found.segment)) {
         mapped.cells().give(cell);
-        mapped.count_miss(WEFT_MISS_UNREACHABLE);
-        item_done(operation, item, -WEFT_EMISS, WEFT_MISS_UNREACHABLE);
-        return true;
+        return unreachable();
     }
-    if (view) {
+    return read_held(operation, item, cell, found, tentative);
+}
+
+/** Copies or views a block that the cell holds; the cell is given back or in the view. */
+OpRunner::Read OpRunner::read_held(Operation& operation, uint32_t item, uint32_t cell,
+                                   const Found& found, bool tentative) {
+    Mapped& mapped = *operation.mapped;
+    uint64_t own = bytes_to_read(operation, item, found);
+    if (own > operation.own_bytes) {
+        mapped.cells().give(cell);
+        return Read::later;
+    }
+    operation.own_bytes -= own;
+    if (operation.op.kind == WEFT_OP_VIEW) {
         take_view(operation, item, cell, found);
-        return true;
+        return Read::done;
     }
     uint64_t moved = 0;
     int32_t status = copy_out(operation, item, found, tentative, moved);
@@ -158,7 +186,18 @@ bool OpRunner::read_located(Operation& operation, uint32_t item, const ReplyItem
                          ? uint64_t{WEFT_MISS_PARTIAL}
                          : mapped.config().bytes_of(operation.op.part, found.size);
     item_done(operation, item, status, bytes, WEFT_IN_DRAM);
-    return true;
+    return Read::done;
+}
+
+/** What the thread that reads a block has to copy or to hash. */
+uint64_t OpRunner::bytes_to_read(const Operation& operation, uint32_t item,
+                                 const Found& found) const {
+    const weft_op& op = operation.op;
+    if (op.kind == WEFT_OP_VIEW && (op.flags & WEFT_VERIFY) == 0) return 0;
+    uint64_t rest = operation.mapped->config().bytes_of(op.part, found.size);
+    rest -= std::min<uint64_t>(op.start, rest);
+    uint64_t wanted = size_of(operation, item);
+    return wanted == 0 ? rest : std::min(wanted, rest);
 }
 
 void OpRunner::tell_corrupt(Operation& operation, uint32_t item) const {
@@ -190,19 +229,22 @@ int32_t OpRunner::copy_out(Operation& operation, uint32_t item, const Found& fou
     const std::byte* from = mapped.address(found.segment, found.index, op.part) + op.start;
     bool verify = (op.flags & WEFT_VERIFY) != 0;
     if (verify && bytes != part_bytes) return -WEFT_EINVAL;
+    uint64_t checksum =
+        verify ? mapped.reader().checksum(found.slot, op.part, mapped.config().parts) : 0;
+    if (verify && checksum == 0) return -WEFT_ENOTSUP;
+    // Of a pool's page, whose order is another, what was copied is hashed where it was read.
+    const std::byte* copied = to->flat != nullptr ? to->flat : from;
+    uint64_t sum = 0;
     for (uint64_t at = 0; at < bytes; at += kCopyPiece) {
         if (at > 0 && over(operation)) return -why_over(operation);
-        to->write(from + at, at, std::min(kCopyPiece, bytes - at));
+        uint64_t size = std::min(kCopyPiece, bytes - at);
+        to->write(from + at, at, size);
+        if (verify) sum += fabric::hash(copied + at, size, at / fabric::kChunkBytes);
     }
     if (tentative && !mapped.reader().still(found.slot, found.gen)) return -WEFT_EMISS;
-    if (verify) {
-        uint64_t checksum = mapped.reader().checksum(found.slot, op.part, mapped.config().parts);
-        if (checksum == 0) return -WEFT_ENOTSUP;
-        // Of a pool's page, whose order is another, what was copied is hashed where it was read.
-        if (fabric::hash(to->flat != nullptr ? to->flat : from, bytes, 0) != checksum) {
-            tell_corrupt(operation, item);
-            return -WEFT_ECORRUPT;
-        }
+    if (sum != checksum) {
+        tell_corrupt(operation, item);
+        return -WEFT_ECORRUPT;
     }
     if (!is_list(operation)) {
         operation.value = bytes;
@@ -215,19 +257,33 @@ int32_t OpRunner::copy_out(Operation& operation, uint32_t item, const Found& fou
     return 0;
 }
 
+/** Of a whole part that is held: 0, or why it is not given out. */
+int32_t OpRunner::check_sum(Operation& operation, uint32_t item, const Found& found,
+                            const std::byte* bytes, uint64_t size) const {
+    const Mapped& mapped = *operation.mapped;
+    uint64_t checksum =
+        mapped.reader().checksum(found.slot, operation.op.part, mapped.config().parts);
+    if (checksum == 0) return -WEFT_ENOTSUP;
+    uint64_t sum = 0;
+    for (uint64_t at = 0; at < size; at += kCopyPiece) {
+        if (at > 0 && over(operation)) return -why_over(operation);
+        sum += fabric::hash(bytes + at, std::min(kCopyPiece, size - at), at / fabric::kChunkBytes);
+    }
+    if (sum == checksum) return 0;
+    tell_corrupt(operation, item);
+    return -WEFT_ECORRUPT;
+}
+
 void OpRunner::take_view(Operation& operation, uint32_t item, uint32_t cell, const Found& found) {
     const weft_op& op = operation.op;
     Mapped& mapped = *operation.mapped;
     const std::byte* address = mapped.address(found.segment, found.index, op.part);
     uint64_t bytes = mapped.config().bytes_of(op.part, found.size);
     if ((op.flags & WEFT_VERIFY) != 0) {
-        uint64_t checksum = mapped.reader().checksum(found.slot, op.part, mapped.config().parts);
-        bool right = checksum != 0 && fabric::hash(address, bytes, 0) == checksum;
-        if (!right) {
+        int32_t status = check_sum(operation, item, found, address, bytes);
+        if (status != 0) {
             mapped.cells().give(cell);
-            if (checksum != 0) tell_corrupt(operation, item);
-            item_done(operation, item, checksum == 0 ? -WEFT_ENOTSUP : -WEFT_ECORRUPT, 0);
-            return;
+            return item_done(operation, item, status, 0);
         }
     }
     mapped.cells().chain(operation.last_cell, cell);
@@ -258,13 +314,10 @@ void OpRunner::located(Operation& operation, Reply&& reply) {
         return fail(operation, -reply.status, reply.message);
     operation.located.swap(reply.items);
     operation.located_at = operation.next;
-    // The copying thread, or a thread that only looks: VIEW copies nothing.
-    if (operation.op.kind == WEFT_OP_VIEW) {
-        ReadSide::Section section(store_.read_side_);
-        load_or_view(operation);
-    } else {
-        queue(operation);
-    }
+    // This thread may be one that reaps another queue: what copies or hashes is the copying
+    // thread's.
+    if (looks_only(operation)) return load_or_view(operation);
+    queue(operation);
 }
 
 void OpRunner::match(Operation& operation) {

@@ -16,6 +16,30 @@ constexpr uint64_t kWholeChunks = fabric::kChunkBytes;
 
 }  // namespace
 
+/** While one lives, nothing of what is mapped is unmapped because the node is gone. */
+class OpRunner::Filling {
+  public:
+    Filling(ReadSide& side, const std::shared_ptr<Mapped>& mapped) {
+        // See Mapped::gone. Relaxed: before the section's end, which drop_unviewed's caller waits
+        // for.
+        ReadSide::Section section(side);
+        if (mapped->gone.load(std::memory_order_acquire)) return;
+        mapped->fills.fetch_add(1, std::memory_order_relaxed);
+        mapped_ = mapped;
+    }
+    /** Release: pairs with the acquire in drop_unviewed: all is written. */
+    ~Filling() {
+        if (mapped_ != nullptr) mapped_->fills.fetch_sub(1, std::memory_order_release);
+    }
+    Filling(const Filling&) = delete;
+    Filling& operator=(const Filling&) = delete;
+    /** False: the node is gone already. */
+    explicit operator bool() const { return mapped_ != nullptr; }
+
+  private:
+    std::shared_ptr<Mapped> mapped_;  // shared with the op, which may end before
+};
+
 /** A part of several, or less than the whole part. */
 bool OpRunner::wants_ranges(const Operation& operation) const {
     const NamespaceConfig& config = operation.mapped->config();
@@ -93,13 +117,12 @@ bool OpRunner::fill(Operation& operation, std::byte* to, const Place& from, uint
     return true;
 }
 
-/** Fills stock slots for the next blocks and publishes them. False: there was no stock. The look at
- * `gone` pairs with Store::lost, to fail early: what the slots are worth is by the stock (Space).
- */
+/** Fills stock slots for the next blocks and publishes them. False: there was no stock. What the
+ * slots are worth is by the stock (Space). */
 bool OpRunner::save_batch(Operation& operation) {
     Mapped& mapped = *operation.mapped;
-    if (mapped.gone.load(std::memory_order_acquire))
-        return fail(operation, WEFT_EPEER, "the node cannot be reached"), true;
+    Filling filling(store_.read_side_, operation.mapped);
+    if (!filling) return fail(operation, WEFT_EPEER, "the node cannot be reached"), true;
     const NamespaceConfig& config = mapped.config();
     bool replace = (operation.op.flags & WEFT_REPLACE) != 0;
     Request& request = request_for(operation, Verb::publish, operation.next, 0);

@@ -98,6 +98,7 @@ struct Operation {
     std::vector<Use> uses;          // blocks read: told at the end
     std::vector<uint32_t> corrupt;  // items whose checksum did not match: to be dropped
     weft_item single{};             // the item of an op that is no list
+    uint64_t own_bytes = 0;         // that the thread which carries it out may copy or hash
     std::unique_ptr<Question> question;
 };
 

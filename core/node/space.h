@@ -72,6 +72,15 @@ class Space {
         reservations_.clear();
         return true;
     }
+    /** What it was mapped to before, and some of which is held. */
+    std::vector<std::shared_ptr<Mapped>> earlier() {
+        std::lock_guard<std::mutex> guard(lock_);
+        std::vector<std::shared_ptr<Mapped>> all;
+        for (const auto& [number, mapped] : owned_) {
+            if (number != number_) all.push_back(mapped);
+        }
+        return all;
+    }
     /** Lets go of incarnations without views; an op under way may hold blocks of one that are no
      * view yet. They may be destroyed after ReadSide::synchronize. */
     std::vector<std::shared_ptr<Mapped>> prune() {

@@ -54,8 +54,7 @@ Store::~Store() {
     if (mover_.joinable()) mover_.join();
     if (keeper_.joinable()) keeper_.join();
     // What the link still answers finds it here.
-    if (link_ != nullptr)
-        link_->stop(fabric::boot_time() + options_.timeout_ms * fabric::kMillisecond);
+    if (link_ != nullptr) link_->stop(deadline_from_now());
     link_.reset();
     node_.reset();
 }
@@ -63,11 +62,18 @@ Store::~Store() {
 Status Store::check_close() {
     std::lock_guard<std::mutex> guard(lock_);
     size_t regions = 0;
-    for (const Region& region : regions_) regions += region.id.load() != 0 ? 1 : 0;
-    if (space_owner_.empty() && queues_.empty() && regions == 0) return Nothing{};
-    return Failure{WEFT_EBUSY, std::to_string(space_owner_.size()) + " namespaces, " +
+    size_t spaces = 0;
+    for (const Region& region : regions_)
+        regions += region.id.load() != 0 || region.leaving != 0 ? 1 : 0;
+    for (const std::shared_ptr<Space>& space : owned_spaces_) spaces += space != nullptr ? 1 : 0;
+    if (spaces == 0 && queues_.empty() && regions == 0) return Nothing{};
+    return Failure{WEFT_EBUSY, std::to_string(spaces) + " namespaces, " +
                                    std::to_string(queues_.size()) + " queues and " +
                                    std::to_string(regions) + " regions are open"};
+}
+
+uint64_t Store::deadline_from_now() const {
+    return fabric::boot_time() + options_.timeout_ms * fabric::kMillisecond;
 }
 
 /** Acquire: pairs with the release in open_namespace. That it stays is by the ReadSide: who closes
@@ -85,26 +91,28 @@ Region* Store::find_region(uint32_t id) {
 
 Status Store::open_namespace(const std::string& name, const std::string& options,
                              weft_namespace& out) {
-    uint64_t deadline = fabric::boot_time() + options_.timeout_ms * fabric::kMillisecond;
+    uint64_t deadline = deadline_from_now();
     Result<std::shared_ptr<Mapped>> opened = link_->open(name, options, 0, deadline);
     if (!opened) return opened.failure();
     std::unique_lock<std::mutex> guard(lock_);
     uint32_t place = 0;
-    while (place < kSpacesMax && spaces_[place].load() != nullptr) place++;
+    while (place < kSpacesMax && owned_spaces_[place] != nullptr) place++;
     if (place == kSpacesMax) {
         guard.unlock();
         close_at_link(*opened, deadline);
         return Failure{WEFT_EQUOTA, std::to_string(kSpacesMax) + " open namespaces are the limit"};
     }
     uint32_t id = (++space_generations_[place]) * kSpacesMax + place;
-    space_owner_.push_back(std::make_unique<Space>(id, name, options, *opened));
-    // Release: pairs with find_space. The loads above are of words that only lock_'s holder stores.
-    spaces_[place].store(space_owner_.back().get(), std::memory_order_release);
+    auto space = std::make_shared<Space>(id, name, options, *opened);
+    owned_spaces_[place] = space;
+    // Release: pairs with find_space.
+    spaces_[place].store(space.get(), std::memory_order_release);
     // The node went and came back before this opening was entered.
     for (auto unclaimed = unclaimed_.begin(); unclaimed != unclaimed_.end(); ++unclaimed) {
         if (unclaimed->first != *opened) continue;
-        space_owner_.back()->adopt(unclaimed->second);
+        space->adopt(unclaimed->second);
         unclaimed_.erase(unclaimed);
+        tidy_later();
         break;
     }
     const Mapped& mapped = **opened;
@@ -120,33 +128,47 @@ Status Store::open_namespace(const std::string& name, const std::string& options
     return Nothing{};
 }
 
+/** The load of users pairs with the release in finish. */
+Status Store::check_unused(Space& space) {
+    uint32_t ops = space.users.load();
+    uint64_t views = space.views();
+    uint64_t reservations = space.open_reservations();
+    if (ops == 0 && views == 0 && reservations == 0) return Nothing{};
+    return Failure{WEFT_EBUSY, "namespace " + space.name() + ": " + std::to_string(ops) + " ops, " +
+                                   std::to_string(views) + " views and " +
+                                   std::to_string(reservations) + " reservations are open"};
+}
+
 Status Store::close_namespace(uint32_t id) {
-    std::unique_ptr<Space> closing;
+    uint64_t deadline = deadline_from_now();
+    uint32_t place = id % kSpacesMax;
+    std::shared_ptr<Space> closing;
     {
         std::lock_guard<std::mutex> guard(lock_);
-        Space* space = find_space(id);
-        if (space == nullptr)
+        closing = owned_spaces_[place];
+        if (closing == nullptr || closing->id() != id)
             return Failure{WEFT_ECLOSED, "namespace " + std::to_string(id) + " is not open"};
-        // Synchronize orders this before the looks at what is used: each call inside saw nullptr,
-        // or has counted itself in by now. The load of users pairs with the release in finish.
-        spaces_[id % kSpacesMax].store(nullptr, std::memory_order_release);
-        read_side_.synchronize();
-        uint64_t views = space->views();
-        uint64_t reservations = space->open_reservations();
-        if (space->users.load() > 0 || views > 0 || reservations > 0) {
-            spaces_[id % kSpacesMax].store(space, std::memory_order_release);
-            return Failure{WEFT_EBUSY, "namespace " + space->name() + ": " +
-                                           std::to_string(space->users.load()) + " ops, " +
-                                           std::to_string(views) + " views and " +
-                                           std::to_string(reservations) + " reservations are open"};
-        }
-        auto owner = std::find_if(space_owner_.begin(), space_owner_.end(),
-                                  [&](const auto& one) { return one.get() == space; });
-        closing = std::move(*owner);
-        space_owner_.erase(owner);
+        if (find_space(id) == nullptr)
+            return Failure{WEFT_EBUSY, "namespace " + closing->name() + " is being closed"};
+        Status unused = check_unused(*closing);
+        if (!unused) return unused;
+        spaces_[place].store(nullptr, std::memory_order_release);
     }
-    close_at_link(closing->mapped(),
-                  fabric::boot_time() + options_.timeout_ms * fabric::kMillisecond);
+    // Orders this before the looks at what is used: each call inside saw nullptr, or has counted
+    // itself in by then.
+    bool alone = read_side_.synchronize(deadline);
+    {
+        std::lock_guard<std::mutex> guard(lock_);
+        Status unused = alone ? check_unused(*closing)
+                              : Failure{WEFT_ETIMEOUT, "namespace " + closing->name() +
+                                                           ": a call that looks into it goes on"};
+        if (!unused) {
+            spaces_[place].store(closing.get(), std::memory_order_release);
+            return unused;
+        }
+        owned_spaces_[place] = nullptr;
+    }
+    close_at_link(closing->mapped(), deadline);
     return Nothing{};
 }
 
@@ -170,7 +192,7 @@ Result<uint32_t> Store::add_region(uint64_t base, uint64_t size, bool everything
     std::lock_guard<std::mutex> guard(lock_);
     for (uint32_t place = 0; place < kRegionsMax; place++) {
         Region& region = regions_[place];
-        if (region.id.load() != 0) continue;
+        if (region.id.load() != 0 || region.leaving != 0) continue;
         region.base = base;
         region.size = size;
         region.everything = everything;
@@ -203,18 +225,27 @@ Result<uint32_t> Store::open_pool(const char* layout, const uint64_t* bases, uin
 }
 
 int32_t Store::drop_region(uint32_t id) {
-    std::lock_guard<std::mutex> guard(lock_);
-    Region* region = find_region(id);
-    if (region == nullptr) return -WEFT_ECLOSED;
-    // As in close_namespace.
-    region->id.store(0, std::memory_order_release);
-    read_side_.synchronize();
-    if (region->users.load() > 0) {
-        region->id.store(id, std::memory_order_release);
-        return -WEFT_EBUSY;
+    uint64_t deadline = deadline_from_now();
+    Region& region = regions_[id % kRegionsMax];
+    {
+        std::lock_guard<std::mutex> guard(lock_);
+        if (id != 0 && region.leaving == id) return -WEFT_EBUSY;  // another call drops it
+        if (find_region(id) == nullptr) return -WEFT_ECLOSED;
+        if (region.users.load() > 0) return -WEFT_EBUSY;
+        region.leaving = id;
+        region.id.store(0, std::memory_order_release);
     }
-    region->mapping = fabric::Mapping();
-    region->pages = nullptr;
+    // As in close_namespace.
+    bool alone = read_side_.synchronize(deadline);
+    fabric::Mapping mapping;  // unmapped when the lock has been let go
+    std::lock_guard<std::mutex> guard(lock_);
+    region.leaving = 0;
+    if (!alone || region.users.load() > 0) {
+        region.id.store(id, std::memory_order_release);
+        return alone ? -WEFT_EBUSY : -WEFT_ETIMEOUT;
+    }
+    mapping = std::move(region.mapping);
+    region.pages = nullptr;
     return 0;
 }
 
@@ -285,76 +316,7 @@ Result<std::string> Store::query(uint32_t id, const std::string& words) {
             return Failure{WEFT_ECLOSED, "namespace " + std::to_string(id) + " is not open"};
         mapped = space->mapped();
     }
-    return link_->query(mapped, words,
-                        fabric::boot_time() + options_.timeout_ms * fabric::kMillisecond);
-}
-
-/** The node is gone: nothing of it is served any more, and no call still looks at it when its
- * memory goes. */
-void Store::lost() {
-    {
-        std::lock_guard<std::mutex> guard(handles_lock_);
-        for (auto& [handle, alive] : handles_) alive = false;
-    }
-    // Release: pairs with `served` and the like; see Mapped::gone.
-    for (const std::shared_ptr<Mapped>& mapped : all_mapped())
-        mapped->gone.store(true, std::memory_order_release);
-}
-
-void Store::unreachable() {
-    std::vector<std::shared_ptr<Mapped>> all = all_mapped();
-    read_side_.synchronize();
-    for (const std::shared_ptr<Mapped>& mapped : all) mapped->drop_unviewed();
-}
-
-void Store::resumed(const std::shared_ptr<Mapped>& mapped) {
-    mapped->gone.store(false, std::memory_order_release);
-}
-
-std::vector<std::shared_ptr<Mapped>> Store::all_mapped() {
-    std::lock_guard<std::mutex> guard(lock_);
-    std::vector<std::shared_ptr<Mapped>> all;
-    for (const std::unique_ptr<Space>& space : space_owner_) all.push_back(space->mapped());
-    return all;
-}
-
-bool Store::reopened(const std::shared_ptr<Mapped>& before, const std::shared_ptr<Mapped>& now) {
-    std::lock_guard<std::mutex> guard(lock_);
-    bool entered = false;
-    for (const std::unique_ptr<Space>& space : space_owner_) {
-        if (space->mapped() != before) continue;
-        if (!space->adopt(now)) return false;
-        entered = true;
-        read_side_.synchronize();
-        before->drop_unviewed();
-        std::vector<std::shared_ptr<Mapped>> gone = space->prune();
-        read_side_.synchronize();
-    }
-    if (entered) return true;
-    for (auto& [opened, latest] : unclaimed_) {
-        if (latest != before) continue;
-        latest = now;
-        return true;
-    }
-    unclaimed_.emplace_back(before, now);
-    return true;
-}
-
-LinkEvents::Known Store::known(const std::shared_ptr<Mapped>& of) {
-    std::lock_guard<std::mutex> guard(lock_);
-    for (const std::unique_ptr<Space>& space : space_owner_) {
-        if (space->mapped() == of) return {space->reservations(), space->slots()};
-    }
-    return {};
-}
-
-void Store::unanswered(const std::shared_ptr<Mapped>& of, const Request& request) {
-    if (request.verb != Verb::publish) return;
-    std::lock_guard<std::mutex> guard(lock_);
-    for (const std::unique_ptr<Space>& space : space_owner_) {
-        if (space->mapped() != of) continue;
-        for (const RequestItem& item : request.items) space->forget_slot(of.get(), item.slot);
-    }
+    return link_->query(mapped, words, deadline_from_now());
 }
 
 }  // namespace weft

@@ -38,6 +38,7 @@ struct Region {
     // 0: free. Stored (release) behind the fields and loaded (acquire) before them, in find_region.
     std::atomic<uint32_t> id{0};
     std::atomic<uint32_t> users{0};  // orders in OpRunner::attach and finish
+    uint32_t leaving = 0;            // its id, while a drop waits; guarded by Store::lock_
     uint64_t base = 0;
     uint64_t size = 0;
     bool everything = false;
@@ -70,6 +71,7 @@ class Store final : public LinkEvents {
     Result<uint32_t> map_region(uint64_t size, uint64_t& address_out);
     Result<uint32_t> adopt_region(uint64_t address, uint64_t size);
     Result<uint32_t> open_pool(const char* layout, const uint64_t* bases, uint32_t count);
+    /** Waits for the calls that may have found it, not for ops: those are WEFT_EBUSY. */
     int32_t drop_region(uint32_t region);
     Result<Queue*> open_queue(uint32_t depth, uint64_t inline_bytes, uint32_t priority);
     /** Ends its ops. Returns how many events are left; at 0 it can be destroyed. */
@@ -82,7 +84,6 @@ class Store final : public LinkEvents {
                  uint64_t* handle_out);
     int32_t release(const uint64_t* handles, uint32_t count);
 
-    ReadSide& read_side() { return read_side_; }
     Stories& stories() { return stories_; }
 
     void lost() override;
@@ -100,11 +101,14 @@ class Store final : public LinkEvents {
 
     Space* find_space(uint32_t id);
     Region* find_region(uint32_t id);
+    uint64_t deadline_from_now() const;
+    std::shared_ptr<Space> owner_of(const std::shared_ptr<Mapped>& mapped) const;
     Result<uint32_t> add_region(uint64_t base, uint64_t size, bool everything,
                                 fabric::Mapping mapping,
                                 std::unique_ptr<fabric::Pages> pages = nullptr);
     Result<std::string> about();
 
+    int32_t match_some(uint32_t space, const weft_item* items, uint32_t count);
     int32_t release_view(uint64_t handle);
     int32_t release_reservation(uint64_t handle);
     void abort(const std::shared_ptr<Mapped>& mapped, uint64_t reservation);
@@ -120,10 +124,14 @@ class Store final : public LinkEvents {
     };
     bool take_work(Work& out);
     std::vector<std::shared_ptr<Mapped>> all_mapped();
+    static Status check_unused(Space& space);
     void close_at_link(std::shared_ptr<Mapped> mapped, uint64_t deadline);
     void keep_deadlines();
     void note_deadline(uint64_t deadline);
     uint64_t end_overdue(uint64_t now);
+    bool tidy(Space& space);
+    void tidy_up();
+    void tidy_later();
 
     StoreOptions options_;
     fabric::Log log_;
@@ -132,10 +140,12 @@ class Store final : public LinkEvents {
     ReadSide read_side_;
     Stories stories_;
 
-    std::mutex lock_;  // guards the making and ending of what follows
+    std::mutex lock_;  // guards the making and ending of what follows; nobody waits under it
     std::array<std::atomic<Space*>, kSpacesMax> spaces_{};
     std::array<uint32_t, kSpacesMax> space_generations_{};
-    std::vector<std::unique_ptr<Space>> space_owner_;
+    // By place; shared with who hands one another incarnation or tidies it. In spaces_ too, but
+    // while it is being closed.
+    std::array<std::shared_ptr<Space>, kSpacesMax> owned_spaces_{};
     // Openings on their way to who asked whose node came back meanwhile, and what they are now;
     // shared with the link and the opening thread.
     std::vector<std::pair<std::shared_ptr<Mapped>, std::shared_ptr<Mapped>>> unclaimed_;
@@ -153,6 +163,7 @@ class Store final : public LinkEvents {
     std::mutex deadline_lock_;        // guards next_deadline_
     std::condition_variable deadline_changed_;
     uint64_t next_deadline_ = UINT64_MAX;
+    std::atomic<uint64_t> tidy_at_{UINT64_MAX};  // stored before the deadline that wakes the keeper
     bool stopping_ = false;
     std::thread mover_;
     std::thread keeper_;

@@ -412,4 +412,29 @@ RULES = [
         "Status told = close_opening(id, found->second.openings.begin()->first, now);",
         "if (!close_opening(id, found->second.openings.begin()->first, now)) break;",
     ),
+    # P8. Nobody waits for another's copy.
+    Rule(
+        "copies are outside of the section that drops and closes wait for",
+        "core/node/ops_end.cpp",
+        "runner.go_on(*work.operation);",
+        "ReadSide::Section section(read_side_); runner.go_on(*work.operation);",
+    ),
+    Rule(
+        "a drop waits for the calls that may have found the region",
+        "core/node/store.cpp",
+        "bool alone = read_side_.synchronize(deadline);\n    fabric::Mapping mapping;",
+        "bool alone = deadline > 0;\n    fabric::Mapping mapping;",
+    ),
+    Rule(
+        "the place of what is being dropped is not free",
+        "core/node/store.cpp",
+        "region.id.load() != 0 || region.leaving != 0) continue;",
+        "region.id.load() != 0) continue;",
+    ),
+    Rule(
+        "a wait that gave up leaves its calls to the next one",
+        "core/node/read_side.h",
+        "while (!empty(before ^ 1)) {",
+        "while (false) {",
+    ),
 ]

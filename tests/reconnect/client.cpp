@@ -74,5 +74,6 @@ int main(int argc, char** argv) {
     std::string mode = argc > 2 ? argv[1] : "";
     if (mode == "stopped") return reconnect::stopped(argv[2]);
     if (mode == "restarts" && argc > 3) return reconnect::restarts(argv[2], std::atoi(argv[3]));
-    reconnect::fail("usage: reconnect_client stopped SOCKET | restarts SOCKET COUNT");
+    if (mode == "held") return reconnect::held(argv[2]);
+    reconnect::fail("usage: reconnect_client stopped SOCKET | restarts SOCKET COUNT | held SOCKET");
 }

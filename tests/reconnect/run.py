@@ -237,9 +237,30 @@ def a_client_survives_restarts(build: Path, folder: Path) -> str:
         node.process.wait()
 
 
+def copies_under_way_outlive_their_node_and_keep_nobody(build: Path, folder: Path) -> str:
+    node = Node(build, folder)
+    client = Client(node, "held")
+    try:
+        for _ in ("a load and a view", "a save"):
+            client.until("held")
+            node.end(signal.SIGKILL)
+            node.start()
+            client.tell("restarted")
+        client.until("gone on")
+        client.end()
+        node.settled()
+        node.end()
+        return "a load, a view and a save across two kills"
+    finally:
+        client.kill()
+        node.process.kill()
+        node.process.wait()
+
+
 TESTS: list[Callable[[Path, Path], str]] = [
     no_call_outlives_its_timeout_while_the_node_is_stopped,
     a_client_survives_restarts,
+    copies_under_way_outlive_their_node_and_keep_nobody,
 ]
 
 

@@ -1,0 +1,196 @@
+// A store's calls beside each other: whose thread waits for whom. Copies and calls are held up in
+// the middle by the memory that they touch (held_memory.h), so nothing here depends on speed.
+#include "core/node/store.h"
+
+#include <doctest/doctest.h>
+
+#include <cstring>
+#include <future>
+
+#include "tests/unit/held_memory.h"
+
+using namespace weft;
+
+namespace {
+
+constexpr uint32_t kBlock = 4096;
+constexpr auto kPatience = std::chrono::seconds(20);
+
+std::unique_ptr<Store> open_store(uint32_t timeout_ms) {
+    StoreOptions options;
+    options.node.cache.memory = 64 << 20;
+    options.timeout_ms = timeout_ms;
+    Result<std::unique_ptr<Store>> store =
+        Store::open(options, fabric::Log(-1, fabric::LogLevel::error));
+    REQUIRE(store.ok());
+    return std::move(*store);
+}
+
+uint32_t open_space(Store& store, const std::string& name) {
+    weft_namespace opened{};
+    Status status = store.open_namespace(name, "part_bytes=" + std::to_string(kBlock), opened);
+    REQUIRE(status.ok());
+    return opened.space;
+}
+
+weft_op op_of(uint32_t kind, uint32_t space, uint64_t key) {
+    weft_op op{};
+    op.kind = static_cast<uint16_t>(kind);
+    op.space = space;
+    op.key_hi = 1;
+    op.key_lo = key;
+    return op;
+}
+
+/** A store with one block, a queue whose copies are all the copying thread's, and memory. */
+class World {
+  public:
+    explicit World(uint32_t timeout_ms)
+        : store(open_store(timeout_ms)), space(open_space(*store, "t/main")) {
+        queue = *store->open_queue(64, 0, 1);
+        region = *store->adopt_region(reinterpret_cast<uint64_t>(held.data()), HeldMemory::kBytes);
+        memset(held.data(), 7, kBlock);
+        CHECK(run(moving(WEFT_OP_SAVE)).status == 0);
+        memset(held.data(), 0, kBlock);
+    }
+    ~World() {
+        held.release();
+        weft_event event;
+        while (store->close_queue(queue) > 0) queue->reap(&event, 1, 1000);
+        store->destroy_queue(queue);
+        CHECK(store->drop_region(region) == 0);
+        CHECK(store->close_namespace(space).ok());
+        CHECK(store->check_close().ok());
+    }
+    /** LOAD or SAVE of the block, to or from held memory. */
+    weft_op moving(uint32_t kind) const {
+        weft_op op = op_of(kind, space, 1);
+        op.region = region;
+        op.size = kBlock;
+        op.timeout_ms = 60000;  // whatever the store's is
+        return op;
+    }
+    void submit(const weft_op& op) { REQUIRE(store->submit(*queue, &op, 1) == 1); }
+    weft_event reap() {
+        weft_event event{};
+        REQUIRE(queue->reap(&event, 1, 60000) == 1);
+        return event;
+    }
+    weft_event run(const weft_op& op) {
+        submit(op);
+        return reap();
+    }
+
+    HeldMemory held;
+    std::unique_ptr<Store> store;
+    uint32_t space;
+    uint32_t region;
+    Queue* queue;
+};
+
+/** Runs a body on a thread of its own. False: it is still waiting for what is held. */
+template <typename F>
+bool goes_on(HeldMemory& held, F body) {
+    std::future<void> done = std::async(std::launch::async, body);
+    bool over = done.wait_for(kPatience) == std::future_status::ready;
+    if (!over) held.release();
+    done.get();
+    return over;
+}
+
+}  // namespace
+
+TEST_CASE("while a load is copied, regions, namespaces and queues of others come and go") {
+    World world(60000);
+    Store& store = *world.store;
+    uint32_t other = open_space(store, "t/other");
+    uint64_t address = 0;
+    uint32_t mapped = *store.map_region(kBlock, address);
+    world.held.hold();
+    world.submit(world.moving(WEFT_OP_LOAD));
+    REQUIRE(world.held.reached());
+    CHECK(goes_on(world.held, [&] {
+        CHECK(store.drop_region(mapped) == 0);
+        CHECK(store.close_namespace(other).ok());
+        CHECK(store.close_namespace(open_space(store, "t/third")).ok());
+        Queue* queue = *store.open_queue(8, 0, 1);
+        CHECK(store.close_queue(queue) == 0);
+        store.destroy_queue(queue);
+        // What the load names is in use, and stays what it is.
+        CHECK(store.drop_region(world.region) == -WEFT_EBUSY);
+        CHECK(store.close_namespace(world.space).failure().code == WEFT_EBUSY);
+    }));
+    world.held.release();
+    CHECK(world.reap().status == 0);
+    CHECK(world.held.data()[kBlock - 1] == std::byte{7});
+}
+
+TEST_CASE("a drop and a close give up at the timeout when a call goes on that may have found it") {
+    World world(500);
+    Store& store = *world.store;
+    uint32_t other = open_space(store, "t/other");
+    uint64_t address = 0;
+    uint32_t mapped = *store.map_region(kBlock, address);
+    auto* items = reinterpret_cast<weft_item*>(world.held.data());
+    items[0] = {1, 1, 0, 0, 0};
+    world.held.hold();
+    uint64_t view = 0;
+    std::thread looking([&] { CHECK(store.view(world.space, 0, items, 1, &view) == 1); });
+    REQUIRE(world.held.reached());
+    CHECK(goes_on(world.held, [&] {
+        CHECK(store.drop_region(mapped) == -WEFT_ETIMEOUT);
+        CHECK(store.close_namespace(other).failure().code == WEFT_ETIMEOUT);
+        CHECK(store.check_close().failure().code == WEFT_EBUSY);  // both are still open
+    }));
+    world.held.release();
+    looking.join();
+    CHECK(store.release(&view, 1) == 0);
+    CHECK(store.drop_region(mapped) == 0);
+    CHECK(store.drop_region(mapped) == -WEFT_ECLOSED);
+    CHECK(store.close_namespace(other).ok());
+    CHECK(store.close_namespace(other).failure().code == WEFT_ECLOSED);
+}
+
+TEST_CASE("what is being dropped or closed is nobody else's to take, and its place is not free") {
+    World world(60000);
+    Store& store = *world.store;
+    uint32_t other = open_space(store, "t/other");
+    uint64_t address = 0;
+    uint32_t mapped = *store.map_region(kBlock, address);
+    auto* items = reinterpret_cast<weft_item*>(world.held.data());
+    items[0] = {1, 1, 0, 0, 0};
+    world.held.hold();
+    uint64_t view = 0;
+    std::thread looking([&] { CHECK(store.view(world.space, 0, items, 1, &view) == 1); });
+    REQUIRE(world.held.reached());
+    std::thread dropping([&] {
+        int32_t dropped = 0;
+        // The ops below may be using it just now.
+        while ((dropped = store.drop_region(mapped)) == -WEFT_EBUSY) usleep(1000);
+        CHECK(dropped == 0);
+    });
+    std::thread closing([&] { CHECK(store.close_namespace(other).ok()); });
+    // Until both are out of reach.
+    weft_op naming = world.moving(WEFT_OP_LOAD);
+    naming.region = mapped;
+    naming.key_lo = 2;  // which is not there
+    for (int waited = 0; waited < 10000 && world.run(naming).status != -WEFT_EINVAL; waited++)
+        usleep(1000);
+    for (int waited = 0; waited < 10000 && store.match(other, nullptr, 0) != -WEFT_EINVAL; waited++)
+        usleep(1000);
+    CHECK(goes_on(world.held, [&] {
+        CHECK(store.drop_region(mapped) == -WEFT_EBUSY);
+        CHECK(store.close_namespace(other).failure().code == WEFT_EBUSY);
+        uint32_t third = *store.adopt_region(4096, 4096);
+        CHECK(third % Store::kRegionsMax != mapped % Store::kRegionsMax);
+        uint32_t space = open_space(store, "t/third");
+        CHECK(space % Store::kSpacesMax != other % Store::kSpacesMax);
+        world.held.release();
+        dropping.join();
+        closing.join();
+        CHECK(store.drop_region(third) == 0);
+        CHECK(store.close_namespace(space).ok());
+    }));
+    looking.join();
+    CHECK(store.release(&view, 1) == 0);
+}
