@@ -74,9 +74,10 @@ void OpRunner::tell_uses(Operation& operation) {
     operation.uses.clear();
 }
 
-/** Whether it copies nothing and is short: any thread may carry it on. */
+/** Whether it copies and hashes nothing, and is short: any thread may carry it on. */
 bool OpRunner::looks_only(const Operation& operation) {
-    return operation.op.kind == WEFT_OP_VIEW && operation.count - operation.next <= kLooksAtOnce;
+    return operation.op.kind == WEFT_OP_VIEW && (operation.op.flags & WEFT_VERIFY) == 0 &&
+           operation.count - operation.next <= kLooksAtOnce;
 }
 
 uint32_t OpRunner::take_cell(const Operation& operation) {

@@ -437,4 +437,16 @@ RULES = [
         "while (!empty(before ^ 1)) {",
         "while (false) {",
     ),
+    Rule(
+        "who reaps hashes no other queue's views",
+        "core/node/ops_read.cpp",
+        "WEFT_OP_VIEW && (operation.op.flags & WEFT_VERIFY) == 0 &&\n operation.count",
+        "WEFT_OP_VIEW &&\n operation.count",
+    ),
+    Rule(
+        "who submits copies no more than inline_bytes",
+        "core/node/ops_read.cpp",
+        "if (own > operation.own_bytes) {",
+        "if (own == UINT64_MAX) {",
+    ),
 ]

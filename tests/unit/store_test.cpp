@@ -7,6 +7,7 @@
 #include <cstring>
 #include <future>
 
+#include "tests/unit/folder.h"
 #include "tests/unit/held_memory.h"
 
 using namespace weft;
@@ -14,14 +15,14 @@ using namespace weft;
 namespace {
 
 constexpr uint32_t kBlock = 4096;
+constexpr fabric::LogLevel kQuiet = fabric::LogLevel::error;
 constexpr auto kPatience = std::chrono::seconds(20);
 
 std::unique_ptr<Store> open_store(uint32_t timeout_ms) {
     StoreOptions options;
     options.node.cache.memory = 64 << 20;
     options.timeout_ms = timeout_ms;
-    Result<std::unique_ptr<Store>> store =
-        Store::open(options, fabric::Log(-1, fabric::LogLevel::error));
+    Result<std::unique_ptr<Store>> store = Store::open(options, fabric::Log(-1, kQuiet));
     REQUIRE(store.ok());
     return std::move(*store);
 }
@@ -40,6 +41,13 @@ weft_op op_of(uint32_t kind, uint32_t space, uint64_t key) {
     op.key_hi = 1;
     op.key_lo = key;
     return op;
+}
+
+weft_event run_one(Store& store, Queue& queue, const weft_op& op) {
+    weft_event event{};
+    REQUIRE(store.submit(queue, &op, 1) == 1);
+    REQUIRE(queue.reap(&event, 1, 60000) == 1);
+    return event;
 }
 
 /** A store with one block, a queue whose copies are all the copying thread's, and memory. */
@@ -70,16 +78,13 @@ class World {
         op.timeout_ms = 60000;  // whatever the store's is
         return op;
     }
-    void submit(const weft_op& op) { REQUIRE(store->submit(*queue, &op, 1) == 1); }
+    void submit(const weft_op& op) const { REQUIRE(store->submit(*queue, &op, 1) == 1); }
     weft_event reap() {
         weft_event event{};
         REQUIRE(queue->reap(&event, 1, 60000) == 1);
         return event;
     }
-    weft_event run(const weft_op& op) {
-        submit(op);
-        return reap();
-    }
+    weft_event run(const weft_op& op) const { return run_one(*store, *queue, op); }
 
     HeldMemory held;
     std::unique_ptr<Store> store;
@@ -193,4 +198,97 @@ TEST_CASE("what is being dropped or closed is nobody else's to take, and its pla
     }));
     looking.join();
     CHECK(store.release(&view, 1) == 0);
+}
+
+TEST_CASE("who submits copies no block of which it learns that it is longer than inline_bytes") {
+    World world(60000);
+    Store& store = *world.store;
+    weft_namespace opened{};
+    REQUIRE(store.open_namespace("t/any", "", opened).ok());
+    Queue* queue = *store.open_queue(8, kBlock - 1, 1);
+    weft_op op = world.moving(WEFT_OP_SAVE);
+    op.space = opened.space;
+    REQUIRE(run_one(store, *queue, op).status == 0);
+    op.kind = WEFT_OP_LOAD;
+    op.size = 0;  // whatever it has
+    world.held.hold();
+    CHECK(goes_on(world.held, [&] { CHECK(store.submit(*queue, &op, 1) == 1); }));
+    CHECK(world.held.reached());
+    world.held.release();
+    weft_event event{};
+    REQUIRE(queue->reap(&event, 1, 60000) == 1);
+    CHECK(event.status == 0);
+    CHECK(event.value == kBlock);
+    CHECK(store.close_queue(queue) == 0);
+    store.destroy_queue(queue);
+    CHECK(store.close_namespace(opened.space).ok());
+}
+
+TEST_CASE("whoever reaps an idle queue hashes no block of another queue's view") {
+    Folder folder;
+    StoreOptions options;
+    options.node.cache.memory = 64 << 20;
+    options.node.listen = folder.path + "/s";
+    Result<std::unique_ptr<Store>> node = Store::open(options, fabric::Log(-1, kQuiet));
+    REQUIRE(node.ok());
+    options = StoreOptions();
+    options.connect = folder.path + "/s";
+    Result<std::unique_ptr<Store>> client = Store::open(options, fabric::Log(-1, kQuiet));
+    REQUIRE(client.ok());
+    Store& store = **client;
+    uint32_t space = open_space(store, "t/main");
+    uint32_t all = *store.adopt_region(0, 0);
+    Queue* queue = *store.open_queue(8, 1 << 20, 1);
+    Queue* idle = *store.open_queue(8, 1 << 20, 1);
+    std::vector<std::byte> bytes(kBlock, std::byte{5});
+    weft_op saving = op_of(WEFT_OP_SAVE, space, 1);
+    saving.region = all;
+    saving.size = kBlock;
+    saving.offset = reinterpret_cast<uint64_t>(bytes.data());
+    REQUIRE(run_one(store, *queue, saving).status == 0);
+    weft_event reserved = run_one(store, *queue, op_of(WEFT_OP_RESERVE, space, 2));
+    REQUIRE(reserved.status == 0);
+
+    // A view of both, which waits for the second; who carries it on touches the list's memory.
+    HeldMemory held;
+    auto* items = reinterpret_cast<weft_item*>(held.data());
+    items[0] = {1, 2, 0, 0, 0};
+    items[1] = {1, 1, 0, 0, 0};
+    weft_op viewing = op_of(WEFT_OP_VIEW, space, 2);
+    viewing.flags = WEFT_LIST | WEFT_VERIFY | WEFT_WAIT_WRITER;
+    viewing.key_hi = 2;
+    viewing.key_lo = all;
+    viewing.offset = reinterpret_cast<uint64_t>(items);
+    viewing.timeout_ms = 60000;
+    REQUIRE(store.submit(*queue, &viewing, 1) == 1);
+    usleep(50000);  // the node has been asked
+    held.hold();
+    weft_event event{};
+    std::thread committing([&] {
+        usleep(100000);  // the other thread leads the lane by now
+        weft_op commit = op_of(WEFT_OP_COMMIT, space, 0);
+        commit.key_hi = 0;
+        commit.offset = reserved.handle;
+        CHECK(store.submit(*queue, &commit, 1) == 1);
+    });
+    CHECK(goes_on(held, [&] { CHECK(idle->reap(&event, 1, 1000) == 0); }));
+    committing.join();
+    CHECK(held.reached());  // by the copying thread
+    held.release();
+    int ends = 0;
+    uint64_t view = 0;
+    while (ends < 2 && queue->reap(&event, 1, 60000) == 1) {
+        ends++;
+        if (event.detail == 0 && event.handle != 0) view = event.handle;
+    }
+    CHECK(ends == 2);
+    CHECK(items[0].status == -WEFT_ENOTSUP);  // written in place: it has no checksum yet
+    CHECK(items[1].status == WEFT_IN_DRAM);
+    CHECK(store.release(&view, 1) == 0);
+    for (Queue* one : {queue, idle}) {
+        CHECK(store.close_queue(one) == 0);
+        store.destroy_queue(one);
+    }
+    CHECK(store.drop_region(all) == 0);
+    CHECK(store.close_namespace(space).ok());
 }
