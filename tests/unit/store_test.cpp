@@ -93,6 +93,50 @@ class World {
     Queue* queue;
 };
 
+/** A client of a node in this process, one block with a checksum and one being written in place. */
+class Behind {
+  public:
+    Behind() {
+        StoreOptions options;
+        options.node.cache.memory = 64 << 20;
+        options.node.listen = folder.path + "/s";
+        Result<std::unique_ptr<Store>> opened = Store::open(options, fabric::Log(-1, kQuiet));
+        REQUIRE(opened.ok());
+        node = std::move(*opened);
+        options = StoreOptions();
+        options.connect = folder.path + "/s";
+        opened = Store::open(options, fabric::Log(-1, kQuiet));
+        REQUIRE(opened.ok());
+        store = std::move(*opened);
+        space = open_space(*store, "t/main");
+        all = *store->adopt_region(0, 0);
+        queue = *store->open_queue(8, 1 << 20, 1);
+        idle = *store->open_queue(8, 1 << 20, 1);
+        std::vector<std::byte> bytes(kBlock, std::byte{5});
+        weft_op saving = op_of(WEFT_OP_SAVE, space, 1);
+        saving.region = all;
+        saving.size = kBlock;
+        saving.offset = reinterpret_cast<uint64_t>(bytes.data());
+        REQUIRE(run_one(*store, *queue, saving).status == 0);
+        reserved = run_one(*store, *queue, op_of(WEFT_OP_RESERVE, space, 2));
+        REQUIRE(reserved.status == 0);
+    }
+    ~Behind() {
+        for (Queue* one : {queue, idle}) {
+            CHECK(store->close_queue(one) == 0);
+            store->destroy_queue(one);
+        }
+        CHECK(store->drop_region(all) == 0);
+        CHECK(store->close_namespace(space).ok());
+    }
+    Folder folder;
+    std::unique_ptr<Store> node, store;
+    uint32_t space = 0, all = 0;
+    Queue* queue = nullptr;
+    Queue* idle = nullptr;
+    weft_event reserved{};
+};
+
 /** Runs a body on a thread of its own. False: it is still waiting for what is held. */
 template <typename F>
 bool goes_on(HeldMemory& held, F body) {
@@ -225,59 +269,37 @@ TEST_CASE("who submits copies no block of which it learns that it is longer than
 }
 
 TEST_CASE("whoever reaps an idle queue hashes no block of another queue's view") {
-    Folder folder;
-    StoreOptions options;
-    options.node.cache.memory = 64 << 20;
-    options.node.listen = folder.path + "/s";
-    Result<std::unique_ptr<Store>> node = Store::open(options, fabric::Log(-1, kQuiet));
-    REQUIRE(node.ok());
-    options = StoreOptions();
-    options.connect = folder.path + "/s";
-    Result<std::unique_ptr<Store>> client = Store::open(options, fabric::Log(-1, kQuiet));
-    REQUIRE(client.ok());
-    Store& store = **client;
-    uint32_t space = open_space(store, "t/main");
-    uint32_t all = *store.adopt_region(0, 0);
-    Queue* queue = *store.open_queue(8, 1 << 20, 1);
-    Queue* idle = *store.open_queue(8, 1 << 20, 1);
-    std::vector<std::byte> bytes(kBlock, std::byte{5});
-    weft_op saving = op_of(WEFT_OP_SAVE, space, 1);
-    saving.region = all;
-    saving.size = kBlock;
-    saving.offset = reinterpret_cast<uint64_t>(bytes.data());
-    REQUIRE(run_one(store, *queue, saving).status == 0);
-    weft_event reserved = run_one(store, *queue, op_of(WEFT_OP_RESERVE, space, 2));
-    REQUIRE(reserved.status == 0);
-
-    // A view of both, which waits for the second; who carries it on touches the list's memory.
+    Behind world;
+    Store& store = *world.store;
     HeldMemory held;
     auto* items = reinterpret_cast<weft_item*>(held.data());
+    // A view of both, which waits for the second; who carries it on touches the list's memory.
     items[0] = {1, 2, 0, 0, 0};
     items[1] = {1, 1, 0, 0, 0};
-    weft_op viewing = op_of(WEFT_OP_VIEW, space, 2);
+    weft_op viewing = op_of(WEFT_OP_VIEW, world.space, 2);
     viewing.flags = WEFT_LIST | WEFT_VERIFY | WEFT_WAIT_WRITER;
     viewing.key_hi = 2;
-    viewing.key_lo = all;
+    viewing.key_lo = world.all;
     viewing.offset = reinterpret_cast<uint64_t>(items);
     viewing.timeout_ms = 60000;
-    REQUIRE(store.submit(*queue, &viewing, 1) == 1);
+    REQUIRE(store.submit(*world.queue, &viewing, 1) == 1);
     usleep(50000);  // the node has been asked
     held.hold();
     weft_event event{};
     std::thread committing([&] {
         usleep(100000);  // the other thread leads the lane by now
-        weft_op commit = op_of(WEFT_OP_COMMIT, space, 0);
+        weft_op commit = op_of(WEFT_OP_COMMIT, world.space, 0);
         commit.key_hi = 0;
-        commit.offset = reserved.handle;
-        CHECK(store.submit(*queue, &commit, 1) == 1);
+        commit.offset = world.reserved.handle;
+        CHECK(store.submit(*world.queue, &commit, 1) == 1);
     });
-    CHECK(goes_on(held, [&] { CHECK(idle->reap(&event, 1, 1000) == 0); }));
+    CHECK(goes_on(held, [&] { CHECK(world.idle->reap(&event, 1, 1000) == 0); }));
     committing.join();
     CHECK(held.reached());  // by the copying thread
     held.release();
     int ends = 0;
     uint64_t view = 0;
-    while (ends < 2 && queue->reap(&event, 1, 60000) == 1) {
+    while (ends < 2 && world.queue->reap(&event, 1, 60000) == 1) {
         ends++;
         if (event.detail == 0 && event.handle != 0) view = event.handle;
     }
@@ -285,10 +307,4 @@ TEST_CASE("whoever reaps an idle queue hashes no block of another queue's view")
     CHECK(items[0].status == -WEFT_ENOTSUP);  // written in place: it has no checksum yet
     CHECK(items[1].status == WEFT_IN_DRAM);
     CHECK(store.release(&view, 1) == 0);
-    for (Queue* one : {queue, idle}) {
-        CHECK(store.close_queue(one) == 0);
-        store.destroy_queue(one);
-    }
-    CHECK(store.drop_region(all) == 0);
-    CHECK(store.close_namespace(space).ok());
 }
