@@ -9,6 +9,8 @@
 #include <mutex>
 #include <thread>
 
+#include "fabric/memory/forked.h"
+
 namespace weft {
 namespace {
 
@@ -39,6 +41,7 @@ void Handles::prepare_fork() {
     std::call_once(fork_once, [] {
         pthread_atfork(nullptr, nullptr, [] {
             forks.fetch_add(1, std::memory_order_relaxed);
+            fabric::close_after_fork();
             // The calls inside are of the parent's other threads, which the child does not have.
             // Relaxed: it has one thread.
             for (Entry& entry : entries) {

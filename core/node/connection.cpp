@@ -14,6 +14,7 @@ constexpr int kPeerPidfd = 77;  // SO_PEERPIDFD: the C library's headers may be 
 
 Connection::Connection(kj::Own<kj::AsyncIoStream> stream, uint32_t uid, int pid)
     : stream_(kj::mv(stream)),
+      here_(closed_in_children(*stream_)),
       messages_(kj::downcast<kj::AsyncCapabilityStream>(*stream_)),
       uid_(uid),
       pid_(pid) {}

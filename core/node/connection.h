@@ -16,6 +16,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/node/loop.h"
 #include "fabric/memory/memory.h"
 
 namespace weft {
@@ -40,7 +41,10 @@ class Connection final : public capnp::MessageStream, public kj::Refcounted {
     /** Serves until the client is gone, or too late with its login. */
     kj::Promise<void> serve(capnp::Capability::Client node, kj::Timer& timer);
     /** The client sees its end. Nothing may serve any more. */
-    void close() { stream_ = nullptr; }
+    void close() {
+        here_ = fabric::ClosedInChildren();
+        stream_ = nullptr;
+    }
     void logged_in() { logged_in_ = true; }
     uint32_t uid() const { return uid_; }
     int pid() const { return pid_; }
@@ -75,6 +79,7 @@ class Connection final : public capnp::MessageStream, public kj::Refcounted {
     kj::Promise<void> counted(kj::Promise<void> write, std::vector<int> descriptors);
 
     kj::Own<kj::AsyncIoStream> stream_;
+    fabric::ClosedInChildren here_;  // a client sees the node's end
     capnp::AsyncCapabilityMessageStream messages_;
     uint32_t uid_;
     int pid_;

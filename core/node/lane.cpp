@@ -108,6 +108,7 @@ bool Lane::arm(int operation) {
 
 void Lane::attach(fabric::Descriptor socket) {
     detach();
+    socket.not_for_children();
     Socket unheard;
     {
         std::lock_guard<std::mutex> reading(reading_);

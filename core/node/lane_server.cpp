@@ -11,6 +11,7 @@ LaneServer::LaneServer(Node& node, Loop& loop, uint32_t session, kj::Own<kj::Asy
       session_(session),
       place_(std::make_shared<Place>(this)),
       stream_(kj::mv(stream)),
+      here_(closed_in_children(*stream_)),
       // What arrives is copied out of the message before the next one is read.
       messages_(*stream_, [](capnp::MessageReader&) { return true; }),
       // After the end, or what is no message, the client sees the end and comes back by another

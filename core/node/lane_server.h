@@ -38,6 +38,7 @@ class LaneServer {
     uint32_t session_;
     std::shared_ptr<Place> place_;  // shared with answers to come; looked at on the loop's thread
     kj::Own<kj::AsyncIoStream> stream_;
+    fabric::ClosedInChildren here_;
     capnp::BufferedMessageStream messages_;
     uint32_t unwritten_ = 0;
     size_t unwritten_bytes_ = 0;

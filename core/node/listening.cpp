@@ -98,6 +98,7 @@ Result<fabric::Descriptor> listen_unix(const std::string& key, const std::string
         return bind(listening.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
     };
     if (!listening.valid()) return failed("socket");
+    listening.not_for_children();  // they would accept nobody
     if (!bind_it()) {
         if (errno != EADDRINUSE) return failed("bind");
         Status ours = replace_dead_socket(named, path, address);
@@ -138,6 +139,7 @@ Result<fabric::Descriptor> listen_tcp(const std::string& key, const std::string&
                        named + ": " + what + ": " + strerror(errno)};
     };
     if (!listening.valid()) return failed("socket");
+    listening.not_for_children();
     int on = 1;  // a successor need not wait for the connections of the one before
     setsockopt(listening.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     auto* to = reinterpret_cast<sockaddr*>(&bound);

@@ -15,6 +15,11 @@ constexpr kj::uint kTurnsBetweenPolls = 256;  // a call takes a dozen
 
 }  // namespace
 
+fabric::ClosedInChildren closed_in_children(const kj::AsyncIoStream& stream) {
+    KJ_IF_MAYBE (fd, stream.getFd()) return fabric::ClosedInChildren(*fd);
+    return {};
+}
+
 bool Loop::start(const char* name, std::function<kj::Promise<void>(kj::AsyncIoContext&)> body) {
     wake_ = fabric::Descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!wake_.valid()) return false;

@@ -13,9 +13,13 @@
 #include <thread>
 #include <vector>
 
+#include "fabric/memory/forked.h"
 #include "fabric/memory/memory.h"
 
 namespace weft {
+
+/** A stream's descriptor is none of a child's, as long as what is returned lives. */
+fabric::ClosedInChildren closed_in_children(const kj::AsyncIoStream& stream);
 
 class Loop {
   public:

@@ -81,10 +81,12 @@ class RemoteLink final : public Link {
     class Callbacks;
     struct Connection {
         kj::Own<kj::AsyncIoStream> stream;
+        fabric::ClosedInChildren here;
         kj::Own<capnp::TwoPartyClient> client;
     };
 
     kj::Promise<void> live(kj::AsyncIoContext& io);
+    kj::Promise<void> no_answer(kj::Timer& timer);
     kj::Promise<void> connect_once(kj::AsyncIoContext& io, Connection& connection);
     kj::Promise<void> reopen_all();
     kj::Promise<bool> try_resume(OpenSpace& space);
@@ -112,6 +114,7 @@ class RemoteLink final : public Link {
     fabric::Log log_;
     std::unique_ptr<fabric::Memory> memory_;
     uint64_t instance_ = 0;
+    uint64_t login_most_ = 0;  // ns, of a connection; see kLoginLeast
     fabric::Descriptor pidfd_;
     // The rest belongs to the loop's thread.
     std::map<uint64_t, std::shared_ptr<OpenSpace>>

@@ -16,6 +16,9 @@ namespace {
 
 constexpr auto kReconnectFirst = 20 * kj::MILLISECONDS;
 constexpr auto kReconnectMost = 500 * kj::MILLISECONDS;
+// What a login may take at the least, whatever the store's timeout is. Who accepts and never
+// answers is left then, and another attempt finds who may listen there by now.
+constexpr uint64_t kLoginLeast = 10 * fabric::kSecond;
 constexpr uint64_t kCloseMost = fabric::kSecond;  // that a node which is stopped holds up a close
 
 class FileServer final : public rpc::File::Server {
@@ -103,6 +106,7 @@ Status RemoteLink::start(uint64_t timeout_ns) {
     if (!pidfd_.valid())
         return Failure{errno == ENOSYS ? WEFT_ENOTSUP : WEFT_ENOMEM,
                        std::string("pidfd_open: ") + strerror(errno)};
+    login_most_ = std::max(timeout_ns, kLoginLeast);
     first_login_ = std::make_shared<Waiting<Nothing>>();
     std::future<Result<Nothing>> result = first_login_->promise.get_future();
     lane_ = std::make_unique<Lane>(
@@ -135,7 +139,7 @@ kj::Promise<void> RemoteLink::live(kj::AsyncIoContext& io) {
         Connection connection;
         kj::Maybe<kj::Exception> failed;
         try {
-            co_await connect_once(io, connection);
+            co_await connect_once(io, connection).exclusiveJoin(no_answer(io.provider->getTimer()));
             co_await reopen_all();
             auto ended = kj::newPromiseAndFulfiller<void>();
             lane_ended_ = kj::mv(ended.fulfiller);
@@ -164,6 +168,12 @@ kj::Promise<void> RemoteLink::live(kj::AsyncIoContext& io) {
     }
 }
 
+kj::Promise<void> RemoteLink::no_answer(kj::Timer& timer) {
+    co_await timer.afterDelay(static_cast<int64_t>(login_most_) * kj::NANOSECONDS);
+    throw_failure({WEFT_ETIMEOUT, "connect=unix:" + path_ + ": no answer to the login in " +
+                                      std::to_string(login_most_ / fabric::kSecond) + " s"});
+}
+
 kj::Promise<void> RemoteLink::connect_once(kj::AsyncIoContext& io, Connection& connection) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
@@ -178,6 +188,7 @@ kj::Promise<void> RemoteLink::connect_once(kj::AsyncIoContext& io, Connection& c
                                               kj::str(why.c_str())));
     }
     connection.stream = io.lowLevelProvider->wrapUnixSocketFd(kj::AutoCloseFd(fd));
+    connection.here = closed_in_children(*connection.stream);
     connection.client = kj::heap<capnp::TwoPartyClient>(
         kj::downcast<kj::AsyncCapabilityStream>(*connection.stream), kDescriptorsPerMessage);
     auto request = connection.client->bootstrap().castAs<rpc::Node>().loginRequest();

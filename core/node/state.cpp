@@ -63,6 +63,7 @@ Result<LockFile> LockFile::take(const std::string& path) {
     if (!fresh)
         lock.fd_ = fabric::Descriptor(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
     if (!lock.fd_.valid()) return refused("lock file " + path, path);
+    lock.fd_.not_for_children();  // else the lock is theirs too, and a successor waits for them
     if (flock(lock.fd_.get(), LOCK_EX | LOCK_NB) != 0) {
         Result<std::string> holder = read_all(lock.fd_.get());
         std::string who = holder && !holder->empty() ? *holder : "another process\n";

@@ -13,6 +13,7 @@
 #include <fstream>
 
 #include "capi/weft.h"
+#include "fabric/memory/forked.h"
 
 #ifndef F_SEAL_FUTURE_WRITE
 #define F_SEAL_FUTURE_WRITE 0x0010
@@ -87,6 +88,7 @@ Result<SharedFile> SystemMemory::create(const char* name, uint64_t size, bool po
                                         bool index) {
     Descriptor fd(memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
     if (!fd.valid()) return failed("memfd_create");
+    fd.not_for_children();  // which would keep its memory when it is to be freed
     std::string what = std::string(name) + " of " + std::to_string(size) + " bytes";
     if (fchmod(fd.get(), 0600) != 0) return failed(what + ": fchmod");
     if (ftruncate(fd.get(), static_cast<off_t>(size)) != 0) return failed(what);
@@ -109,6 +111,7 @@ Result<SharedFile> SystemMemory::create(const char* name, uint64_t size, bool po
     Result<Descriptor> reader = reopen(fd.get(), O_RDONLY);
     if (!reader) return reader.failure();
     file.reader = std::move(*reader);
+    file.reader.not_for_children();
     if (!index) file.writer = std::move(fd);
     return file;
 }
@@ -163,15 +166,20 @@ Result<Mapping> SystemMemory::map(const Descriptor& descriptor, uint64_t size, A
 
 }  // namespace
 
-Descriptor::~Descriptor() {
-    if (fd_ >= 0) close(fd_);
+Descriptor::~Descriptor() { close(); }
+
+void Descriptor::close() {
+    if (fd_ < 0) return;
+    keep_in_children(fd_);
+    ::close(fd_);
 }
 
+void Descriptor::not_for_children() const { close_in_children(fd_); }
+
 Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
-    if (this != &other) {
-        if (fd_ >= 0) close(fd_);
-        fd_ = other.release();
-    }
+    if (this == &other) return *this;
+    close();
+    fd_ = other.release();
     return *this;
 }
 

@@ -24,6 +24,8 @@ class Descriptor {
     Descriptor& operator=(Descriptor&& other) noexcept;
     int get() const { return fd_; }
     bool valid() const { return fd_ >= 0; }
+    /** The child of a fork closes it (forked.h). */
+    void not_for_children() const;
     int release() {
         int fd = fd_;
         fd_ = -1;
@@ -32,6 +34,7 @@ class Descriptor {
     Result<Descriptor> duplicate() const;
 
   private:
+    void close();
     int fd_ = -1;
 };
 

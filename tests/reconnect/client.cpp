@@ -75,5 +75,6 @@ int main(int argc, char** argv) {
     if (mode == "stopped") return reconnect::stopped(argv[2]);
     if (mode == "restarts" && argc > 3) return reconnect::restarts(argv[2], std::atoi(argv[3]));
     if (mode == "held") return reconnect::held(argv[2]);
-    reconnect::fail("usage: reconnect_client stopped SOCKET | restarts SOCKET COUNT | held SOCKET");
+    if (mode == "forks") return reconnect::forks(argv[2]);
+    reconnect::fail("usage: reconnect_client stopped|held|forks SOCKET | restarts SOCKET COUNT");
 }

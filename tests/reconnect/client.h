@@ -47,5 +47,6 @@ std::vector<uint8_t> content(uint64_t key);
 int stopped(const std::string& socket);
 int restarts(const std::string& socket, int count);
 int held(const std::string& socket);
+int forks(const std::string& socket);
 
 }  // namespace reconnect

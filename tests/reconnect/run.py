@@ -11,11 +11,13 @@ tenfold slack, since what is measured here is whether there is one.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -257,10 +259,82 @@ def copies_under_way_outlive_their_node_and_keep_nobody(build: Path, folder: Pat
         node.process.wait()
 
 
+def kill_by_pid(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def a_forked_child_keeps_nothing_of_a_node_that_its_parent_was(build: Path, folder: Path) -> str:
+    node = Node(build, folder)
+    node.end()  # the next one is a program's own, in its process
+    owner = Client(node, "forks")
+    client = None
+    children: list[int] = []
+
+    def child() -> None:
+        if not owner.line().startswith("child "):
+            raise Failed(owner.last)
+        children.append(int(owner.last.split()[1]))
+
+    try:
+        child()
+        owner.until("ready")
+        client = Client(node, "restarts", "1")
+        client.until("ready")
+        owner.tell("fork")
+        child()  # beside the client's connections
+        kill_by_pid(owner.process.pid)
+        owner.process.wait(LIMIT_S)
+        node.start()
+        client.tell("restarted")
+        client.until("as before")
+        client.end()
+        for pid in children:
+            os.kill(pid, 0)
+        node.end()
+        return "a successor and a client while two children live"
+    finally:
+        for pid in children:  # they have the owner's output open
+            kill_by_pid(pid)
+        for process in [owner, client]:
+            if process is not None:
+                process.kill()
+        node.process.kill()
+        node.process.wait()
+
+
+def a_client_leaves_who_accepts_and_never_answers(build: Path, folder: Path) -> str:
+    node = Node(build, folder)
+    client = Client(node, "restarts", "1")
+    try:
+        client.until("ready")
+        node.end()
+        with socket.socket(socket.AF_UNIX) as silent:
+            silent.bind(str(node.socket))
+            silent.listen()
+            silent.settimeout(LIMIT_S)
+            accepted, _ = silent.accept()
+        os.unlink(node.socket)
+        with accepted:
+            node.start()
+            since = time.monotonic()
+            client.tell("restarted")
+            client.until("as before")
+            client.end()
+        node.end()
+        return f"after {time.monotonic() - since:.1f} s of 10"
+    finally:
+        client.kill()
+        node.process.kill()
+        node.process.wait()
+
+
 TESTS: list[Callable[[Path, Path], str]] = [
     no_call_outlives_its_timeout_while_the_node_is_stopped,
     a_client_survives_restarts,
     copies_under_way_outlive_their_node_and_keep_nobody,
+    a_forked_child_keeps_nothing_of_a_node_that_its_parent_was,
+    a_client_leaves_who_accepts_and_never_answers,
 ]
 
 
