@@ -19,7 +19,11 @@ class ViewBuilder {
     bool add(weft_item& item, uint64_t hash, uint32_t guess) {
         Cells& cells = mapped_.cells();
         uint32_t cell = cells.take(hint_);
-        if (cell == Cells::kNone) return false;
+        if (cell == Cells::kNone) {
+            item.status = -WEFT_EQUOTA;
+            item.size = 0;
+            return false;
+        }
         Found found;
         Key key{item.key_hi, item.key_lo};
         bool hit = mapped_.reader().hold(key, hash, mapped_.version(), now_, cells.word(cell),
