@@ -101,6 +101,12 @@ void Cache::set_grants(uint32_t session, Grants grants) {
     if (found != sessions_.end()) found->second.grants = std::move(grants);
 }
 
+void Cache::set_connected(uint32_t session, bool connected, uint64_t now) {
+    auto found = sessions_.find(session);
+    if (found == sessions_.end()) return;
+    found->second.apart_since = connected ? 0 : now;
+}
+
 void Cache::end_session(uint32_t id, uint64_t now) {
     auto found = sessions_.find(id);
     if (found == sessions_.end()) return;

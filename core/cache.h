@@ -73,6 +73,9 @@ class Cache {
     /** The process is dead, or gave everything back. */
     void end_session(uint32_t session, uint64_t now);
     void set_grants(uint32_t session, Grants grants);
+    /** Whether its process has a connection. What it holds stays without one: until it is dead it
+     * may be reading and writing, whatever became of its socket (protocols 4). */
+    void set_connected(uint32_t session, bool connected, uint64_t now);
 
     /** page: the reader's page that the caller made for this opening; must stay mapped until the
      * opening ended. `floor_known`: what a reconnecting process saw before; only an ephemeral node
@@ -119,7 +122,8 @@ class Cache {
         int pid = 0;
         std::string name;
         std::map<uint64_t, Opening> openings;
-        bool late = false;  // with a segment: none waits for it until it confirms one
+        uint64_t apart_since = 0;  // without a connection, 0: it has one
+        bool late = false;         // with a segment: none waits for it until it confirms one
     };
     struct Space {
         std::unique_ptr<Namespace> space;

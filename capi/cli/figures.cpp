@@ -125,7 +125,8 @@ std::string process_text(const Json& process) {
     const auto pid = process.at("pid").get<int64_t>();
     const auto name = process.at("process").get<std::string>();
     if (pid <= 0) return name.empty() ? "of another PID namespace" : name;
-    return std::to_string(pid) + (name.empty() ? "" : " " + name);
+    const std::string apart = process.at("connected").get<bool>() ? "" : ", not connected";
+    return std::to_string(pid) + (name.empty() ? "" : " " + name) + apart;
 }
 
 }  // namespace weft::cli

@@ -71,10 +71,19 @@ kj::Promise<void> SocketServer::serve(kj::Own<Connection> connection, kj::Timer&
     if (connections_[uid] >= kConnectionsOfUser) co_return;  // it ends, and comes back
     connections_[uid]++;
     KJ_DEFER({
+        for (const auto& [instance, process] : processes)
+            if (process->connection.get() == connection.get()) connected(*process, false);
         connection->close();
         if (--connections_[uid] == 0) connections_.erase(uid);
     });
     co_await connection->serve(node_server(*this, kj::addRef(*connection)), timer);
+}
+
+void SocketServer::connected(const ClientProcess& process, bool is) {
+    node.with([&](Cache& cache, uint64_t now) {
+        cache.set_connected(process.session, is, now);
+        return 0;
+    });
 }
 
 void SocketServer::admit(ClientProcess& process, const std::string& token, const Grants& grants) {

@@ -281,6 +281,7 @@ class NodeServer final : public rpc::Node::Server {
         }
         (*process)->callback = hello.getProcess();
         (*process)->connection = kj::addRef(*connection_);
+        server_.connected(**process, true);
         // What was written to the last one and not read is never carried out: the process has been
         // told that it was lost, and says next what it still holds.
         (*process)->lane = nullptr;

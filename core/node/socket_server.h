@@ -78,6 +78,8 @@ class SocketServer final : public Server {
     /** The way back to a process, if it still lives and is connected. On the loop's thread. What is
      * posted names a process by its instance: it may be gone when its turn comes. */
     kj::Maybe<rpc::Process::Client&> callback_of(uint64_t instance);
+    /** Whether the process has a connection; what it holds is its own also without one. */
+    void connected(const ClientProcess& process, bool is);
     /** The process has this token and these rights from now on. */
     void admit(ClientProcess& process, const std::string& token, const Grants& grants);
     kj::Promise<void> renew(kj::Own<ClientProcess> process);

@@ -115,6 +115,7 @@ json Cache::processes(const Grants& grants) const {
             rows.push_back({{"session", session},
                             {"pid", of->second.pid},
                             {"process", of->second.name},
+                            {"connected", of->second.apart_since == 0},
                             {"namespace", name},
                             {"openings", holding.openings},
                             {"viewed", holding.viewed.count},

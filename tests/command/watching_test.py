@@ -339,6 +339,7 @@ class Watching(unittest.TestCase):
             holder.wait(LIMIT_S)
         self.assertGreater(sum(row["stocked_bytes"] for row in rows), 0)
         self.assertEqual({row["process"] for row in rows}, {"weft"})
+        self.assertEqual({row["connected"] for row in rows}, {True})
         self.assertTrue(all(row["namespace"].startswith("weft-bench/") for row in rows), rows)
         every = self.node.json("stats", "--processes")["processes"]
         self.assertNotIn(holder.pid, [row["pid"] for row in every])

@@ -241,3 +241,28 @@ TEST_CASE("a session's end takes all its openings along, also where the disk tak
     CHECK(stats->find("\"name\":\"b/kept\",\"openings\":0") != std::string::npos);
     CHECK(stats->find("\"name\":\"c/kept\",\"openings\":0") != std::string::npos);
 }
+
+TEST_CASE("what a session holds stays while its process has no connection, which is told") {
+    World world;
+    World::Client& client = world.open(kPlain);
+    FakeProcess process;
+    uint32_t session = *world.cache.begin_session(process, {{"*", kAllRights}}, 0);
+    auto page = std::make_unique<ReaderPage>();
+    memset(static_cast<void*>(page.get()), 0, sizeof(ReaderPage));
+    REQUIRE(world.cache.open_namespace(session, "a/held", kPlain, page.get(), 0, world.time).ok());
+    auto rows = [&] {
+        Result<std::string> told = world.cache.query(client.session, 0, "processes", world.time);
+        REQUIRE(told.ok());
+        return *told;
+    };
+    auto told = [&](const char* words) { return rows().find(words) != std::string::npos; };
+    CHECK(!told("\"connected\":false"));
+    world.cache.set_connected(session, false, world.time);
+    world.pass(1000);
+    CHECK(told("\"connected\":false,\"namespace\":\"a/held\""));
+    CHECK(told("\"connected\":true"));  // the other one
+    world.cache.set_connected(session, true, world.time);
+    CHECK(!told("\"connected\":false"));
+    world.cache.end_session(session, world.time);
+    CHECK(!told("a/held"));
+}

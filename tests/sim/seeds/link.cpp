@@ -171,6 +171,7 @@ Status HostLink::connect_once() {
             host().event("reconnected");
         }
         known->second->connection = mine;
+        of.connected(*known->second, true);
         // Its pidfd says so from the first look on.
         if (!mine->client->alive)
             of.loop->post([server = &of, instance = mine->instance] { server->end(instance); });

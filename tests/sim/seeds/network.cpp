@@ -66,6 +66,14 @@ void Network::cut(const ConnectionPtr& connection) {
     uint64_t takes =
         random.one_in(4) ? random.between(5'000'000, 1'500'000'000) : random.scale(1000, 5'000'000);
     connection->to_client->post(now + takes, [connection] { connection->noticed = true; });
+    if (connection->server != server) return;
+    uint64_t seen = now + random.scale(kMicrosecond, kMicrosecond * 5000);
+    connection->to_node->post(seen, [connection] {
+        HostServer* of = connection->server;
+        auto found = of->processes.find(connection->instance);
+        if (found == of->processes.end() || found->second->connection != connection) return;
+        of->connected(*found->second, false);
+    });
 }
 
 /** The connection ends first, then the pidfd says so. */
@@ -107,6 +115,13 @@ void HostServer::stop() {
     if (thread.joinable()) thread.join();
     for (const ConnectionPtr& connection : network().connections)
         if (connection->server == this) network().cut(connection);
+}
+
+void HostServer::connected(const Attached& process, bool is) {
+    node.with([&](Cache& cache, uint64_t now) {
+        cache.set_connected(process.session, is, now);
+        return 0;
+    });
 }
 
 void HostServer::end(uint64_t instance) {

@@ -102,6 +102,7 @@ class HostServer final : public Server {
     void stop() override;
     /** The process has ended, or said that it gives everything back. */
     void end(uint64_t instance);
+    void connected(const Attached& process, bool is);
     Namespace* space(const std::string& name) {
         auto found = spaces.find(name);
         return found == spaces.end() ? nullptr : found->second;
