@@ -228,6 +228,7 @@ type drivers struct {
 const driversMost = 16 // then calls wait for room
 
 func (ds *drivers) run(ctx context.Context, c *call) error {
+	endAll()
 	if err := ended(ctx); err != nil {
 		return err
 	}

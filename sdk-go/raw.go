@@ -74,6 +74,7 @@ func (q *Queue) Handle() uint64 { return q.handle }
 // Submit takes ops in order and says how many, none of them with ErrAgain where the queue is full.
 // A malformed op is taken and fails alone. Any goroutine; never waits.
 func (q *Queue) Submit(ops []Op) (int, error) {
+	endAll()
 	taken := lowlevel.Submit(q.handle, ops)
 	if taken < 0 {
 		return 0, failed(taken, "")

@@ -68,6 +68,7 @@ func (s *Store) all() (uint32, error) {
 // release and abort them and call it again; calls that may wait give ErrClosed already.
 func (s *Store) Close() error {
 	s.drivers.close()
+	endAll()
 	s.lock.Lock()
 	defer s.lock.Unlock()
 	if s.closed {
@@ -106,6 +107,7 @@ func (s *Store) Stats() (json.RawMessage, error) { return s.query(0, "stats") }
 func (s *Store) Namespaces() (json.RawMessage, error) { return s.query(0, "namespaces") }
 
 func (s *Store) query(space uint32, words string) (json.RawMessage, error) {
+	endAll()
 	answer, failure := make([]byte, 1<<14), newFailure()
 	for {
 		size := lowlevel.Query(s.handle, space, words, answer, failure)
@@ -189,6 +191,7 @@ func (n *Namespace) Close() error {
 	if !n.store.spaces[n.Space] {
 		return nil
 	}
+	endAll()
 	code := lowlevel.Namespace_close(n.store.handle, n.Space)
 	if code < 0 && Code(-code) != ErrClosed {
 		return failed(code, n.Name+": views or reservations are held, or calls are in flight")

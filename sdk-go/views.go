@@ -57,7 +57,8 @@ func (v View) ReadAt(into []byte, at int64) (int, error) {
 	return n, nil
 }
 
-// Release lets the block go; twice is once. Any goroutine; never waits.
+// Release lets the block go; twice is once. Any goroutine; never waits. The block's memory is the
+// store's again with this process's next view, op, query or close, and within some milliseconds.
 func (v View) Release() {
 	if v.held != nil {
 		v.held.release(v.handle)
@@ -91,15 +92,22 @@ func (n *Namespace) View(ctx context.Context, key Key, options ...Option) (View,
 	if err := ctx.Err(); err != nil {
 		return View{}, err
 	}
-	h := near()
-	if h == nil || !h.isFree() || !h.begin() {
-		h = takeAnother()
+	h, lingered, ours := near(), uint64(0), false
+	if h != nil {
+		lingered, ours = h.begin()
 	}
-	lowlevel.LookAt(h.place(), n.store.handle, n.Space, part, key.Hi, key.Lo)
+	if !ours {
+		h, lingered = takeAnother(), 0
+	}
+	lowlevel.LookAt(h.place(), lingered, n.store.handle, n.Space, part, key.Hi, key.Lo)
+	if h.look.Viewed != 1 && h.look.Status == -int32(ErrQuota) { // of them some may linger
+		endAll()
+		lowlevel.LookAt(h.place(), 0, n.store.handle, n.Space, part, key.Hi, key.Lo)
+	}
 	if h.look.Viewed != 1 {
 		return View{}, h.refused(n)
 	}
-	return View{h, atomic.LoadUint64(&h.look.Handle)}, nil
+	return View{h, h.word()}, nil
 }
 
 // partOf is the part that options of a look name.
@@ -183,6 +191,7 @@ func (n *Namespace) ViewList(ctx context.Context, keys []Key, options ...Option)
 	if err != nil {
 		return nil, err
 	}
+	endAll()
 	items, handle := itemsOf(keys), new(uint64)
 	count := lowlevel.View(n.store.handle, n.Space, part, items, handle)
 	if count < 0 {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/weft-kv/weft/sdk-go"
+	"github.com/weft-kv/weft/sdk-go/internal/lowlevel"
 )
 
 func TestAViewIsTheCachesOwnMemory(t *testing.T) {
@@ -202,4 +203,89 @@ func TestWhatIsForgottenIsReportedAndLetGo(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond)
 	}
+}
+
+// nearLimit holds all views that a process may have of a namespace but one.
+func nearLimit(t *testing.T) (*weft.Store, *weft.Namespace) {
+	store := openStore(t, "memory=64MiB")
+	space := must[*weft.Namespace](t)(store.Namespace("tests/limit", "part_bytes=0"))
+	keys := make([]weft.Key, 4031)
+	for at := range keys {
+		keys[at] = weft.Key{Lo: uint64(at)}
+	}
+	must[int](t)(space.SaveList(ctx, keys, weft.Rows(make([]byte, 8*len(keys)), len(keys))))
+	views := must[*weft.Views](t)(space.ViewList(ctx, keys))
+	equal(t, views.Len(), len(keys))
+	t.Cleanup(views.Release)
+	return store, space
+}
+
+func TestTheLimitOfViewsIsAnErrorAndCountsNoneThatIsReleased(t *testing.T) {
+	_, space := nearLimit(t)
+	last := must[weft.View](t)(space.View(ctx, weft.Key{Lo: 1}))
+	for range 2 { // the second time in memory that a miss has used before
+		_, err := space.View(ctx, weft.Key{Lo: 2})
+		is(t, err, weft.ErrQuota)
+		_, err = space.View(ctx, weft.Key{Lo: 5000})
+		is(t, err, weft.ErrQuota)
+	}
+	last.Release()
+	for range 100 { // goroutines, of which each has a place of its own for views
+		done := make(chan error)
+		go func() {
+			view, err := space.View(ctx, weft.Key{Lo: 2})
+			view.Release()
+			done <- err
+		}()
+		equal(t, <-done, nil)
+	}
+	views := must[*weft.Views](t)(space.ViewList(ctx, []weft.Key{{Lo: 3}}))
+	equal(t, views.Len(), 1)
+	views.Release()
+}
+
+func TestAReleasedViewIsLetGoWhereNothingFollows(t *testing.T) {
+	store, space := nearLimit(t)
+	must[weft.View](t)(space.View(ctx, weft.Key{Lo: 1})).Release()
+	items, handle := []weft.Item{{KeyLo: 2}}, new(uint64)
+	for until := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		// The ABI itself: it ends nothing that lingers.
+		if lowlevel.View(store.Handle(), space.Space, 0, items, handle) == 1 {
+			break
+		}
+		if time.Now().After(until) {
+			t.Fatal("a released view is not let go")
+		}
+	}
+	lowlevel.ReleaseOne(store.Handle(), *handle)
+}
+
+func TestViewsAreLetGoOnceBesideTheCollector(t *testing.T) {
+	store := openStore(t, "memory=64MiB")
+	space := must[*weft.Namespace](t)(store.Namespace("tests/collector", "part_bytes=0"))
+	for at := range 8 {
+		save(t, space, weft.Key{Lo: uint64(at)}, content(64, byte(at)))
+	}
+	var group sync.WaitGroup
+	for at := range 8 {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			for round := range 2000 {
+				view := must[weft.View](t)(space.View(ctx, weft.Key{Lo: uint64(at)}))
+				if round%100 == at {
+					runtime.GC()
+				}
+				if !bytes.Equal(view.Bytes(), content(64, byte(at))) {
+					t.Error("a view has other bytes than its block")
+				}
+				view.Release()
+				if round%3 == 0 {
+					must[weft.Found](t)(space.Find(ctx, []weft.Key{{Lo: uint64(at)}}))
+				}
+			}
+		}()
+	}
+	group.Wait()
+	equal(t, store.Close(), nil) // no view is left
 }

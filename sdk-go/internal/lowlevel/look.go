@@ -5,15 +5,11 @@ package lowlevel
 // #include "look.h"
 import "C"
 
-// LookAt views a block with the Look at place: then its Viewed is 1 and its Handle the view's.
-func LookAt(place uintptr, store uint64, space, part uint32, keyHi, keyLo uint64) {
-	C.weft_look_at(C.uintptr_t(place), C.uint64_t(store), C.uint32_t(space), C.uint32_t(part),
-		C.uint64_t(keyHi), C.uint64_t(keyLo))
-}
-
-// ReleaseLook ends the view of the Look at place, whose Handle is 0 then.
-func ReleaseLook(place uintptr, store, handle uint64) {
-	C.weft_look_release(C.uintptr_t(place), C.uint64_t(store), C.uint64_t(handle))
+// LookAt lets the view go that ended in the Look at place, unless it is 0, and then views a block
+// there: its Viewed is 1 and its Handle the view's.
+func LookAt(place uintptr, ended, store uint64, space, part uint32, keyHi, keyLo uint64) {
+	C.weft_look_at(C.uintptr_t(place), C.uint64_t(ended), C.uint64_t(store), C.uint32_t(space),
+		C.uint32_t(part), C.uint64_t(keyHi), C.uint64_t(keyLo))
 }
 
 // ReleaseOne ends a view, a pin or a claim.

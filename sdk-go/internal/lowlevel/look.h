@@ -1,8 +1,8 @@
 /*
- * What must be fast from Go: one block is viewed, and let go, in one call each, without SWIG's
- * layer between. What a view needs and gives lies in one struct, whose address goes as a number, so
- * that cgo has no pointer to check; and no call has a result: both would cost what a call does. The
- * struct must lie on the heap, whose objects do not move.
+ * What must be fast from Go: one block is viewed, and the one before let go, in one call, without
+ * SWIG's layer between. What a view needs and gives lies in one struct, whose address goes as a
+ * number, so that cgo has no pointer to check; and no call has a result: both would cost what a
+ * call does. The struct must lie on the heap, whose objects do not move.
  */
 #ifndef WEFT_LOOK_H
 #define WEFT_LOOK_H
@@ -13,7 +13,7 @@
 #endif
 
 /* A view of one block. item: its key; then its address, bytes and status, as weft_view gives them.
- * handle: the view's, 0 while nobody has the struct, else the taker's word. viewed: 1, 0 where it
+ * handle: the view's; while there is none a word of the Go side's (held.go). viewed: 1, 0 where it
  * is not in this host's memory, or a negated code. */
 typedef struct weft_look {
     weft_item item;
@@ -23,30 +23,23 @@ typedef struct weft_look {
     uint32_t reserved;
 } weft_look;
 
-/* weft_view with the weft_look at `place`, whose handle stays as it is where nothing is viewed. */
-static inline void weft_look_at(uintptr_t place, uint64_t store, uint32_t space, uint32_t part,
-                                uint64_t key_hi, uint64_t key_lo) {
-    weft_look* const look = (weft_look*)place;
-    uint64_t handle = 0;
-    look->item.key_hi = key_hi;
-    look->item.key_lo = key_lo;
-    look->store = store;
-    look->viewed = weft_view((weft_store*)(uintptr_t)store, space, part, &look->item, 1, &handle);
-    if (look->viewed == 1) __atomic_store_n(&look->handle, handle, __ATOMIC_RELEASE);
-}
-
 /* weft_release of one handle. It cannot fail but for a handle that is none. */
 static inline void weft_release_one(uint64_t store, uint64_t handle) {
     (void)weft_release((weft_store*)(uintptr_t)store, &handle, 1);
 }
 
-/* The same of a view, whose weft_look is nobody's from then on. Of several who release one view at
- * the same time the library lets one succeed, and only that one may write here: meanwhile the
- * struct may be another view's. */
-static inline void weft_look_release(uintptr_t place, uint64_t store, uint64_t handle) {
-    const int32_t code = weft_release((weft_store*)(uintptr_t)store, &handle, 1);
-    if (code == 0 || code == -WEFT_EFORKED)
-        __atomic_store_n(&((weft_look*)place)->handle, 0, __ATOMIC_RELEASE);
+/* weft_release of the view that ended at `place`, unless it is 0, then weft_view with the weft_look
+ * there, whose handle stays as it is where nothing is viewed. */
+static inline void weft_look_at(uintptr_t place, uint64_t ended, uint64_t store, uint32_t space,
+                                uint32_t part, uint64_t key_hi, uint64_t key_lo) {
+    weft_look* const look = (weft_look*)place;
+    uint64_t handle = 0;
+    if (ended != 0) weft_release_one(look->store, ended);
+    look->item.key_hi = key_hi;
+    look->item.key_lo = key_lo;
+    look->store = store;
+    look->viewed = weft_view((weft_store*)(uintptr_t)store, space, part, &look->item, 1, &handle);
+    if (look->viewed == 1) __atomic_store_n(&look->handle, handle, __ATOMIC_RELEASE);
 }
 
 #endif
