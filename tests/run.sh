@@ -163,7 +163,7 @@ suite python 1200 "${call[@]}" python_package
 suite conformance 1500 tests/conformance/run.sh
 suite command 600 tests/command/run.sh
 suite process 900 tests/process/run.sh
-suite torture 600 tests/process/torture/run.sh
+suite torture 600 tests/process/torture/run.sh --seconds 120
 suite reconnect 300 tests/reconnect/run.sh
 suite faults 400 "$WEFT_BUILD/tests/faults/weft_faults"
 suite hostile 300 tests/hostile/run.sh

@@ -137,6 +137,37 @@ class Behind {
     weft_event reserved{};
 };
 
+/** A World whose held memory has a view waiting in it, beside which there are a namespace and a
+ * region that nobody uses. */
+class Looking {
+  public:
+    explicit Looking(uint32_t timeout_ms)
+        : world(timeout_ms), store(*world.store), other(open_space(store, "t/other")) {
+        uint64_t address = 0;
+        region = *store.map_region(kBlock, address);
+        auto* items = reinterpret_cast<weft_item*>(world.held.data());
+        items[0] = {1, 1, 0, 0, 0};
+        world.held.hold();
+        looking_ = std::thread(
+            [this, items] { CHECK(store.view(world.space, 0, items, 1, &view_) == 1); });
+        REQUIRE(world.held.reached());
+    }
+    /** Lets the view come to its end, and ends it. */
+    void end() {
+        world.held.release();
+        looking_.join();
+        CHECK(store.release(&view_, 1) == 0);
+    }
+    World world;
+    Store& store;
+    uint32_t other;
+    uint32_t region = 0;
+
+  private:
+    uint64_t view_ = 0;
+    std::thread looking_;
+};
+
 /** Runs a body on a thread of its own. False: it is still waiting for what is held. */
 template <typename F>
 bool goes_on(HeldMemory& held, F body) {
@@ -175,25 +206,16 @@ TEST_CASE("while a load is copied, regions, namespaces and queues of others come
 }
 
 TEST_CASE("a drop and a close give up at the timeout when a call goes on that may have found it") {
-    World world(500);
-    Store& store = *world.store;
-    uint32_t other = open_space(store, "t/other");
-    uint64_t address = 0;
-    uint32_t mapped = *store.map_region(kBlock, address);
-    auto* items = reinterpret_cast<weft_item*>(world.held.data());
-    items[0] = {1, 1, 0, 0, 0};
-    world.held.hold();
-    uint64_t view = 0;
-    std::thread looking([&] { CHECK(store.view(world.space, 0, items, 1, &view) == 1); });
-    REQUIRE(world.held.reached());
+    Looking looking(500);
+    World& world = looking.world;
+    Store& store = looking.store;
+    uint32_t other = looking.other, mapped = looking.region;
     CHECK(goes_on(world.held, [&] {
         CHECK(store.drop_region(mapped) == -WEFT_ETIMEOUT);
         CHECK(store.close_namespace(other).failure().code == WEFT_ETIMEOUT);
         CHECK(store.check_close().failure().code == WEFT_EBUSY);  // both are still open
     }));
-    world.held.release();
-    looking.join();
-    CHECK(store.release(&view, 1) == 0);
+    looking.end();
     CHECK(store.drop_region(mapped) == 0);
     CHECK(store.drop_region(mapped) == -WEFT_ECLOSED);
     CHECK(store.close_namespace(other).ok());
@@ -201,17 +223,10 @@ TEST_CASE("a drop and a close give up at the timeout when a call goes on that ma
 }
 
 TEST_CASE("what is being dropped or closed is nobody else's to take, and its place is not free") {
-    World world(60000);
-    Store& store = *world.store;
-    uint32_t other = open_space(store, "t/other");
-    uint64_t address = 0;
-    uint32_t mapped = *store.map_region(kBlock, address);
-    auto* items = reinterpret_cast<weft_item*>(world.held.data());
-    items[0] = {1, 1, 0, 0, 0};
-    world.held.hold();
-    uint64_t view = 0;
-    std::thread looking([&] { CHECK(store.view(world.space, 0, items, 1, &view) == 1); });
-    REQUIRE(world.held.reached());
+    Looking looking(60000);
+    World& world = looking.world;
+    Store& store = looking.store;
+    uint32_t other = looking.other, mapped = looking.region;
     std::thread dropping([&] {
         int32_t dropped = 0;
         // The ops below may be using it just now.
@@ -240,8 +255,7 @@ TEST_CASE("what is being dropped or closed is nobody else's to take, and its pla
         CHECK(store.drop_region(third) == 0);
         CHECK(store.close_namespace(space).ok());
     }));
-    looking.join();
-    CHECK(store.release(&view, 1) == 0);
+    looking.end();
 }
 
 TEST_CASE("who submits copies no block of which it learns that it is longer than inline_bytes") {

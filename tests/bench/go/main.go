@@ -242,6 +242,6 @@ func main() {
 	n.small(rounds/4, ", netpoller", weft.WaitWriter()) // what may wait goes there
 	n.end()
 	n = startNode(os.Args[1], "1GiB,prefault=yes", 512, largeBytes)
-	n.batches(rounds / 15)
+	n.batches(max(rounds/15, 60)) // some 8 ms a round
 	n.end()
 }
