@@ -1,4 +1,4 @@
-"""Runs every *_test.py beside this file; the last line is `N passed, N failed`."""
+"""Runs every *_test.py beside this file; the last line is `N passed, N failed` of those that ran."""
 
 from __future__ import annotations
 
@@ -11,5 +11,7 @@ if __name__ == "__main__":
     suite = unittest.defaultTestLoader.discover(here, pattern="*_test.py", top_level_dir=here)
     done = unittest.TextTestRunner(verbosity=2).run(suite)
     failed = len(done.failures) + len(done.errors)
-    print(f"{done.testsRun - failed} passed, {failed} failed")
+    for test, why in done.skipped:
+        print(f"left out: {test.id()}: {why}")
+    print(f"{done.testsRun - failed - len(done.skipped)} passed, {failed} failed")
     sys.exit(failed != 0 or done.testsRun == 0)
