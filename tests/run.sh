@@ -9,7 +9,8 @@
 #
 # A suite is a command with a time limit (three to ten times what it takes). Its counts are read from the last line of its
 # log that has some; a command that fails, is too late or says no counts is itself one failure, so that nothing is green by
-# silence. tests/README.md says what a suite is given and how one is added.
+# silence. What a suite leaves out on this machine it says in lines `left out: WHAT: WHY`, which are counted as neither.
+# tests/README.md says what a suite is given and how one is added.
 set -uo pipefail
 shopt -s extglob
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
@@ -38,6 +39,7 @@ trap 'kill $ticker $child 2>/dev/null; rm -rf "$TMPDIR"' EXIT
 trap 'exit 130' INT TERM
 passed=0
 failed=0
+left_out=0
 
 # Says every minute that NAME still runs: long silences look like hangs.
 tick() {
@@ -60,6 +62,9 @@ counts() {
         }
         END { print p + 0, f + 0 }' "$1"
 }
+
+# How many tests a log names that this machine or this user left out.
+left_out_of() { grep -cE '(^|MESSAGE: )left out: ' "$1"; }
 
 # run NAME SECONDS COMMAND...: 0 where the command ended well and in time; its output is in logs/NAME.log.
 run() {
@@ -94,15 +99,17 @@ wanted() { # PATTERN: whether a suite of such a name is to run
 
 suite() {
     wanted "$1" || return 0
-    local name=$1 since=$SECONDS status p f
+    local name=$1 since=$SECONDS status p f l
     run "$@"
     status=$?
     read -r p f < <(counts "$logs/$name.log")
-    if [ $status != 0 ] && [ "$f" = 0 ] || [ $((p + f)) = 0 ]; then f=$((f + 1)); fi
-    echo "$name: $p passed, $f failed  ($((SECONDS - since)) s)"
+    l=$(left_out_of "$logs/$name.log")
+    if [ $status != 0 ] && [ "$f" = 0 ] || [ $((p + f + l)) = 0 ]; then f=$((f + 1)); fi
+    echo "$name: $p passed, $f failed$([ "$l" = 0 ] || echo ", $l left out")  ($((SECONDS - since)) s)"
     [ "$f" = 0 ] || show "$name"
     passed=$((passed + p))
     failed=$((failed + f))
+    left_out=$((left_out + l))
 }
 
 # A step that the suites after it need: on failure the run ends there.
@@ -201,5 +208,6 @@ if [ $quick = no ]; then
     suite process-tsan 1800 tests/process/run.sh
 fi
 
+[ "$left_out" = 0 ] || echo "left out: $left_out; grep 'left out' build/logs/*.log says what and why"
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ] && [ "$passed" != 0 ]

@@ -1,4 +1,4 @@
-"""Runs every *_test.py beside this file; the last line is `N passed, N failed` of those that ran."""
+"""Runs every *_test.py beside this file; the last line is `N passed, N failed` of those run."""
 
 from __future__ import annotations
 

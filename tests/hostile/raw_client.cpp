@@ -2,10 +2,12 @@
 #include "tests/hostile/raw_client.h"
 
 #include <capnp/serialize-async.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 
 #include "capi/weft.h"
 #include "tests/hostile/said.h"
@@ -23,6 +25,23 @@ void must(bool holds, const std::string& what) {
 const char* name_of(Kind kind) {
     static constexpr const char* kNames[] = {"index", "page", "read", "write", "lane"};
     return kNames[static_cast<int>(kind)];
+}
+
+std::string name_of_descriptor(int fd) {
+    std::error_code none;
+    return std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd), none).string();
+}
+
+std::map<int, std::string> open_descriptors() {
+    std::map<int, std::string> all;
+    std::vector<int> numbers;
+    for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd"))
+        numbers.push_back(std::stoi(entry.path().filename()));
+    for (int fd : numbers) {
+        // The directory's own is closed by now.
+        if (fcntl(fd, F_GETFD) >= 0) all[fd] = name_of_descriptor(fd);
+    }
+    return all;
 }
 
 class RawClient::Callbacks final : public rpc::Process::Server {
@@ -45,6 +64,7 @@ class RawClient::Callbacks final : public rpc::Process::Server {
 
 RawClient::RawClient(const std::string& path, const std::string& token, uint64_t instance)
     : io_(kj::setupAsyncIo()),
+      own_descriptors_(open_descriptors()),
       stream_(io_.provider->getNetwork()
                   .parseAddress(kj::str("unix:", path.c_str()))
                   .then([](kj::Own<kj::NetworkAddress> address) {
@@ -138,6 +158,15 @@ Reply RawClient::ask(uint64_t opening, Request request) {
     Reply reply;
     from_rpc(answer->getRoot<rpc::LaneAnswer>().getReply(), reply);
     return reply;
+}
+
+std::vector<int> RawClient::sockets() const {
+    std::vector<int> all;
+    KJ_IF_MAYBE (fd, stream_->getFd()) all.push_back(*fd);
+    KJ_IF_MAYBE (lane, lane_) {
+        KJ_IF_MAYBE (fd, (*lane)->getFd()) all.push_back(*fd);
+    }
+    return all;
 }
 
 std::string RawClient::query(const std::string& words) {

@@ -23,6 +23,11 @@ namespace weft::hostile {
 [[noreturn]] void fail(const std::string& words);
 void must(bool holds, const std::string& what);
 
+/** What the kernel calls it: "socket:[7]", "/memfd:weft-data (deleted)". */
+std::string name_of_descriptor(int fd);
+/** All, by number. */
+std::map<int, std::string> open_descriptors();
+
 /** What a descriptor was said to be. */
 enum class Kind { index, page, read, write, lane };
 const char* name_of(Kind kind);
@@ -54,6 +59,11 @@ class RawClient {
     /** Says that it has unmapped every segment that it was asked to, which it has not. */
     void confirm_drops();
 
+    /** Those that were open before it connected. */
+    const std::map<int, std::string>& own_descriptors() const { return own_descriptors_; }
+    /** Of its connection and of the lane that it uses. */
+    std::vector<int> sockets() const;
+
     std::vector<File> files;
     std::vector<uint32_t> dropped;  // segments that the node wants unmapped
     std::vector<std::string> refusals;
@@ -66,6 +76,7 @@ class RawClient {
     void keep_segment(rpc::Segment::Reader segment);
 
     kj::AsyncIoContext io_;
+    const std::map<int, std::string> own_descriptors_;
     kj::Own<kj::AsyncIoStream> stream_;
     kj::Own<capnp::TwoPartyClient> client_;
     kj::Maybe<kj::Own<kj::AsyncIoStream>> lane_;

@@ -5,6 +5,7 @@
 //
 //     open NAME OPTIONS      the opening's number, or "refused" and why
 //     try FOLDER             what it can do with its descriptors and must not; "nothing"
+//     foreign                what it holds, or was ever sent, that is none of these; "nothing"
 //     node PID               the same of the node's process
 //     files                  its memory files by kind, how many it has in all, their inodes
 //     serve MS               lets the node's calls in; the segments that it was asked to unmap
@@ -26,6 +27,7 @@
 
 #include "capi/weft.h"
 #include "fabric/clock/clock.h"
+#include "tests/hostile/descriptors.h"
 #include "tests/hostile/garbage.h"
 #include "tests/hostile/trials.h"
 
@@ -61,6 +63,7 @@ class Worker {
         words >> verb;
         if (verb == "open") return open(words);
         if (verb == "try") return join(try_files(client_, rest(words)));
+        if (verb == "foreign") return join(foreign_descriptors(client_));
         if (verb == "node") return join(try_node(std::stoi(rest(words))));
         if (verb == "files") return files();
         if (verb == "serve") return serve(std::stoull(rest(words)));

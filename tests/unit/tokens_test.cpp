@@ -94,7 +94,10 @@ TEST_CASE("to look a token up takes as many instructions however much of one it 
     std::string wrong(secret.size(), 'x');
     steps_to_find(*tokens, wrong);  // what the first call alone does is done
     uint64_t expected = steps_to_find(*tokens, wrong);
-    if (expected == 0) return;
+    if (expected == 0) {
+        MESSAGE("left out: constant time of tokens: this process may trace no child");
+        return;
+    }
     CHECK(expected > 100);
     for (size_t right : {size_t{1}, size_t{100}, size_t{200}, secret.size() - 1}) {
         CAPTURE(right);
