@@ -63,7 +63,8 @@ class Thread {
     /** Takes note of a status that is no answer. */
     void other(Place& place, const weft_event& event);
     void missed(const Get& get, uint32_t reason);
-    void read(const Place& place, const Get& get);
+    void read(const Get& get);
+    void left_under_view(Namespace& space, const Get& get, uint32_t slot);
 
     // What engines do.
     void save(Place& place, uint64_t key, uint32_t flags = 0);

@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <map>
 
 #include "tests/sim/seeds/arena.h"
@@ -24,6 +25,7 @@ namespace {
 
 constexpr uint64_t kBatch = 50;
 constexpr size_t kEventsMax = 64;
+constexpr size_t kLinesTold = 30;   // of a trace, where one fails
 constexpr uint64_t kJudged = 1000;  // seeds from which on each event must have come often enough
 
 /** What a child tells of its batch, in memory that both have. */
@@ -75,12 +77,18 @@ bool run_one(uint64_t seed, const Less& less, Histories& memory, bool trace, Tol
     return false;
 }
 
-/** Seeds from `first` on, in a child, until one fails. */
-void run_batch(uint64_t first, uint64_t count, const Less& less, bool trace, Told& told) {
+/** Seeds from `first` on, in a child, until one fails. to: where its output goes, if not where this
+ * one's does. */
+void run_batch(uint64_t first, uint64_t count, const Less& less, bool trace, Told& told,
+               int to = -1) {
     told.failed = false;
     std::fflush(stdout);
     pid_t child = fork();
     if (child == 0) {
+        if (to >= 0) {
+            dup2(to, STDOUT_FILENO);
+            setvbuf(stdout, nullptr, _IOLBF, 0);  // it may end by a signal
+        }
         Histories memory;
         for (uint64_t i = 0; i < count; i++) {
             if (!run_one(first + i, less, memory, trace, told)) break;
@@ -120,6 +128,22 @@ Less shrink(uint64_t seed, Less less, Told& told) {
     return less;
 }
 
+/** The last lines of the trace of a seed that fails. */
+void tell_end(uint64_t seed, const Less& less, Told& told) {
+    FILE* file = std::tmpfile();
+    if (file == nullptr) return;
+    run_batch(seed, 1, less, true, told, fileno(file));
+    std::rewind(file);
+    std::deque<std::string> lines;
+    char line[1024];
+    while (std::fgets(line, sizeof line, file) != nullptr) {
+        lines.emplace_back(line);
+        if (lines.size() > kLinesTold) lines.pop_front();
+    }
+    std::fclose(file);
+    for (const std::string& one : lines) std::printf("    %s", one.c_str());
+}
+
 void tell_failure(uint64_t seed, const char* failure, const Less& less) {
     std::printf(
         "seed %llu fails: %s\n  again, with its trace: tests/sim/run --seed %llu --trace%s\n",
@@ -140,9 +164,10 @@ uint64_t run_many(const Arguments& arguments, Told& told) {
             failures++;
             std::string failure = told.failure;
             uint64_t seed = told.seed;
-            auto fresh = *shared();
+            Told& fresh = *shared();  // also to the children that shrink it
             Less less = arguments.find ? arguments.less : shrink(seed, arguments.less, fresh);
             tell_failure(seed, failure.c_str(), less);
+            if (!arguments.find) tell_end(seed, less, fresh);
             if (arguments.find || failures >= 10) break;
         }
         auto now = std::chrono::steady_clock::now();
@@ -246,7 +271,10 @@ int run(const Arguments& arguments) {
     Told& told = *shared();
     if (arguments.one) {
         run_batch(arguments.first, 1, arguments.less, arguments.trace, told);
-        if (told.failed) tell_failure(arguments.first, told.failure, arguments.less);
+        if (told.failed) {
+            tell_failure(arguments.first, told.failure, arguments.less);
+            if (!arguments.trace) tell_end(arguments.first, arguments.less, *shared());
+        }
         std::printf("%d passed, %d failed\n", told.failed ? 0 : 1, told.failed ? 1 : 0);
         return told.failed ? 1 : 0;
     }

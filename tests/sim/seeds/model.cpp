@@ -79,6 +79,7 @@ void Model::end_put(uint32_t number, Outcome outcome, bool published) {
 
 Get Model::begin_get(const Name& name) {
     Get get{name, now()};
+    get.node_floor = node_floor(name.space);
     // Whoever does not hear of them is not held to what others did meanwhile: memory may be as late
     // as it can. But a block that it has heard of is still there, though replaced since.
     Heard& heard = heard_[{host().scheduler.process().id, name}];

@@ -48,6 +48,7 @@ struct Get {
     bool pinned = false;      // then eviction and expiry are none
     uint64_t until = kNever;  // of the pin
     uint64_t ahead = 0;       // for how long it is to stay there
+    uint64_t node_floor = 0;  // the node's own, which nobody may have been told of; kNever: no node
 };
 
 class Model {
@@ -56,6 +57,8 @@ class Model {
     /** How often the node's namespace has evicted so far, and which node it is; 0: there is none.
      */
     virtual uint64_t excuses(uint32_t space) = 0;
+    /** The floor that the node's namespace has; kNever: there is none. */
+    virtual uint64_t node_floor(uint32_t space) = 0;
 
     uint32_t begin_put(const Name& name, uint32_t writer, uint32_t ttl_s);
     /** What was reserved is to be published now. */

@@ -32,10 +32,28 @@ void Thread::missed(const Get& get, uint32_t reason) {
     if (reason != WEFT_MISS_UNREACHABLE && reason != WEFT_MISS_FAR) model_.miss(get);
 }
 
-/** What became of what was read meanwhile. */
-void Thread::read(const Place& place, const Get& get) {
-    if (get.floor <= get.name.version && model_.may_be_fenced(name_of(place, 0)))
+/** Whether what was read was fenced meanwhile: between this get's begin and its end. */
+void Thread::read(const Get& get) {
+    uint64_t floor = model_.node_floor(get.name.space);
+    if (get.node_floor <= get.name.version && floor != kNever && floor > get.name.version)
         host().event("advance-during-read");
+}
+
+/** What took a block away that is viewed still. */
+void Thread::left_under_view(Namespace& space, const Get& get, uint32_t slot) {
+    Key key{0x1000 + get.name.key, get.name.key};
+    if (slot != kNoSlot) return host().event("replaced-under-view");
+    if (get.name.version < space.floor()) return host().event("fenced-under-view");
+    switch (space.miss_reason(key, get.name.version, machine().now())) {
+        case WEFT_MISS_EVICTED:
+            return host().event("evicted-under-view");
+        case WEFT_MISS_EXPIRED:
+            return host().event("expired-under-view");
+        case WEFT_MISS_ABSENT:
+            return host().event("removed-under-view");
+        default:
+            return;
+    }
 }
 
 void Thread::load(Place& place, const Get& get) {
@@ -55,7 +73,7 @@ void Thread::load(Place& place, const Get& get) {
     if (random_.one_in(4)) op.flags |= WEFT_WAIT_WRITER;
     stumble(40, 400 * kMicrosecond);  // others fill slots meanwhile
     weft_event event = go(op, buffer);
-    read(place, get);
+    read(get);
     // A follower is also told of the end of what it read last.
     if (event.status == -WEFT_EMISS && follow && event.detail == WEFT_MISS_PARTIAL) return;
     if (event.status == -WEFT_EMISS) return missed(get, event.detail);
@@ -100,11 +118,13 @@ void Thread::read_in_place(Place& place, const std::vector<Get>& gets, const wef
     if (server != before) host().event("view-outlived-node");
     if (space == nullptr || server != before) return;
     Aside aside;
-    Key key{items[0].key_hi, items[0].key_lo};
-    uint32_t slot = space->find(key, gets[0].name.version, 0);
-    if (slot == kNoSlot ||
-        space->slots().address(slot) != reinterpret_cast<const std::byte*>(items[0].offset))
-        host().event("evicted-under-view");
+    for (size_t block = 0; block < count; block++) {
+        Key key{items[block].key_hi, items[block].key_lo};
+        uint32_t slot = space->find(key, gets[block].name.version, machine().now());
+        if (slot == kNoSlot ||
+            space->slots().address(slot) != reinterpret_cast<const std::byte*>(items[block].offset))
+            left_under_view(*space, gets[block], slot);
+    }
 }
 
 void Thread::view(Place& place, uint64_t key) {
@@ -113,7 +133,7 @@ void Thread::view(Place& place, uint64_t key) {
     if (random_.one_in(3)) op.flags |= WEFT_VERIFY;
     if (random_.one_in(3)) op.flags |= WEFT_WAIT_WRITER;
     weft_event event = go(op);
-    read(place, get);
+    read(get);
     if (event.status == -WEFT_EMISS) return missed(get, event.detail);
     if (event.status != 0) return other(place, event);
     weft_item item{op.key_hi, op.key_lo, event.value, 0, 0};
@@ -135,7 +155,7 @@ void Thread::view_now(Place& place, uint64_t key) {
     stumble(16 * count, 20 * kMicrosecond);
     int32_t there = store_.view(place.opened.space, 0, items.data(),
                                 static_cast<uint32_t>(items.size()), &handle);
-    read(place, gets[0]);
+    read(gets[0]);
     if (there == -WEFT_EFENCED) {
         weft_event event{};
         event.status = there;
@@ -163,6 +183,7 @@ void Thread::look(Place& place, uint64_t key) {
     Look look =
         mapped->reader().look(wanted, hash_key(wanted), mapped->version(), machine().now(), found);
     if (table_of(*mapped) != before) host().event("index-grew-during-lookup");
+    read(get);
     if (look == Look::ask) host().event("lookup-asks");
     if (look == Look::miss && !mapped->gone.load()) model_.miss(get);
     if (look == Look::hit && std::min(get.floor, model_.floor(place.number)) > get.name.version)

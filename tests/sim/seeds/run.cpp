@@ -14,13 +14,54 @@ constexpr uint64_t kMs = 1'000'000;
 
 Scheduler& machine() { return host().scheduler; }
 
+/** Many blocks leave within a second: so many between two looks that are not farther apart. */
+class Storm {
+  public:
+    Storm(const char* event, uint64_t blocks) : event_(event), blocks_(blocks) {}
+    void look(uint32_t node, uint64_t left) {
+        uint64_t now = machine().now();
+        if (now > begin_.at + kStormNs) begin_ = last_;
+        if (node != node_ || now > begin_.at + kStormNs) begin_ = {now, left};
+        node_ = node;
+        last_ = {now, left};
+        if (left >= begin_.left + blocks_) host().event(event_);
+    }
+
+  private:
+    static constexpr uint64_t kStormNs = 1000 * kMs;
+    struct Seen {
+        uint64_t at = 0;
+        uint64_t left = 0;
+    };
+    const char* event_;
+    uint64_t blocks_;
+    uint32_t node_ = 0;
+    Seen begin_;
+    Seen last_;
+};
+
 class Judge final : public Model {
   public:
     uint64_t excuses(uint32_t space) override {
-        HostServer* server = network().server;
-        Namespace* of = server == nullptr ? nullptr : server->space(space == 0 ? "t/a" : "t/b");
+        Namespace* of = look_at(space);
         return of == nullptr ? 0 : uint64_t{network().nodes} << 32 | (of->stats().evicted + 1);
     }
+    uint64_t node_floor(uint32_t space) override {
+        Namespace* of = look_at(space);
+        return of == nullptr ? kNever : of->floor();
+    }
+
+  private:
+    Namespace* look_at(uint32_t space) {
+        HostServer* server = network().server;
+        Namespace* of = server == nullptr ? nullptr : server->space(space == 0 ? "t/a" : "t/b");
+        if (of == nullptr) return nullptr;
+        evictions_[space].look(network().nodes, of->stats().evicted);
+        expiries_[space].look(network().nodes, of->stats().expired);
+        return of;
+    }
+    Storm evictions_[2] = {{"eviction-storm", 32}, {"eviction-storm", 32}};
+    Storm expiries_[2] = {{"expiry-storm", 4}, {"expiry-storm", 4}};
 };
 
 class Run {
@@ -263,6 +304,12 @@ std::string Less::words() const {
 
 const std::vector<std::string>& named_events() {
     static const std::vector<std::string> kNamed = {"evicted-under-view",
+                                                    "expired-under-view",
+                                                    "removed-under-view",
+                                                    "replaced-under-view",
+                                                    "fenced-under-view",
+                                                    "eviction-storm",
+                                                    "expiry-storm",
                                                     "writer-paused-past-timeout",
                                                     "advance-during-read",
                                                     "index-grew-during-lookup",

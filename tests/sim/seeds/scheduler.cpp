@@ -216,7 +216,7 @@ void Scheduler::kill(Proc& proc) {
 }
 
 void Scheduler::pause(Proc& proc, uint64_t ns) {
-    trace("SIGSTOP of " + proc.name + " for " + std::to_string(ns / 1'000'000) + " ms");
+    trace("SIGSTOP of " + proc.name + " for " + std::to_string(ns / 1000) + " us");
     proc.paused_until = time_ + ns;
     proc.pauses++;
     if (on_pause) on_pause(proc);

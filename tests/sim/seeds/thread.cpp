@@ -11,6 +11,21 @@ constexpr uint64_t kSlack = 1000 * kMs;  // beyond an op's timeout, for its thre
 
 Scheduler& machine() { return host().scheduler; }
 
+/** An op in a trace: "SAVE of key 3 at version 0: ". */
+std::string told(const weft_op& op, uint64_t version) {
+    static constexpr const char* kWords[] = {"",        "LOAD",   "SAVE",   "MATCH",  "VIEW",
+                                             "RESERVE", "COMMIT", "ABORT",  "REMOVE", "",
+                                             "WAIT",    "TOUCH",  "ADVANCE"};
+    bool list = (op.flags & WEFT_LIST) != 0;
+    bool named =
+        op.kind != WEFT_OP_COMMIT && op.kind != WEFT_OP_ABORT && op.kind != WEFT_OP_ADVANCE;
+    std::string text = op.kind < std::size(kWords) ? kWords[op.kind] : std::to_string(op.kind);
+    if (list) text += " of " + std::to_string(op.key_hi) + " keys";
+    if (named && !list) text += " of key " + std::to_string(op.key_lo);
+    if (op.kind == WEFT_OP_ADVANCE) text += " to " + std::to_string(op.offset);
+    return text + " at version " + std::to_string(version) + ": ";
+}
+
 }  // namespace
 
 Thread::Thread(Client& client, uint32_t number)
@@ -241,9 +256,8 @@ weft_event Thread::go(weft_op op, std::byte* buffer) {
     if (event.tag != op.tag) machine().fail("P8: two events of one op");
     if (buffer != nullptr) host().end_op(buffer);
     if (machine().tracing)
-        machine().trace("op " + std::to_string(op.kind) + " key " + std::to_string(op.key_lo) +
-                        " version " + std::to_string(places_[0].opened.version) + ": " +
-                        weft_code_name(event.status) + " detail " + std::to_string(event.detail));
+        machine().trace(told(op, places_[0].opened.version) + weft_code_name(event.status) +
+                        ", detail " + std::to_string(event.detail));
     return event;
 }
 
