@@ -59,8 +59,12 @@ uint64_t Handles::add(Kind kind, Store* store, Queue* queue) {
         // A parent's handle is none here. As in remove: closed before the look at who is inside.
         if (entry.forks != forks.load(std::memory_order_relaxed)) entry.handle.store(0);
         // Inside may be one who comes with a handle that this place had before, and goes again: it
-        // counts itself out, so the count is never set here.
+        // counts itself out, so the count is never set here. Seq_cst, both, of which acquire is
+        // needed: who sees the 0 that remove stored sees whoever closes inside (it may put the
+        // handle back), until the release by which its hold ends.
         if (entry.handle.load() != 0 || entry.inside.load() != 0) continue;
+        // Relaxed would do, here and in enter, which compares it with that of a handle that the
+        // caller has: it got it behind this.
         uint64_t generation = entry.generation.fetch_add(1) + 1;
         entry.store = store;
         entry.queue = queue;

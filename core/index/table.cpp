@@ -96,6 +96,7 @@ bool Table::place(Bucket* bucket, uint64_t entry) {
     if (index == 0) return false;
     put(overflow_[index], 0, entry);
     uint64_t link = last->link.load_relaxed();
+    // Relaxed: as in put.
     last->link.store_relaxed(uint64_t{index} << 32 | static_cast<uint32_t>(link));
     return true;
 }
@@ -121,6 +122,7 @@ SharedWord* Table::locate(Bucket* bucket, uint32_t slot) const {
 void Table::replace(uint64_t hash, uint32_t old, uint32_t slot) {
     Bucket* bucket = primary(hash);
     Change change(*bucket);
+    // Relaxed: as in put. One store: a reader finds the old block or the new one.
     locate(bucket, old)->store_relaxed(uint64_t{tag_of(hash)} << 32 | (slot + 1));
 }
 
@@ -129,13 +131,15 @@ void Table::remove(uint64_t hash, uint32_t slot) {
     Change change(*bucket);
     SharedWord* word = locate(bucket, slot);
     if (word == nullptr) return;
-    word->store_relaxed(0);
+    word->store_relaxed(0);  // as in put
     entries_--;
     close_up(*bucket, *word);
 }
 
 /** Fills the place that became free from the chain's last bucket, and lets that go when it is
- * empty: a chain has no more buckets than its entries need, or churn would use them all up. */
+ * empty: a chain has no more buckets than its entries need, or churn would use them all up. Within
+ * remove's Change, so that its stores are relaxed as in put: whoever passes by an entry on its way
+ * sees the sequence changed. */
 void Table::close_up(Bucket& bucket, SharedWord& free) {
     Bucket* last = &bucket;
     Bucket* before = nullptr;
@@ -180,6 +184,7 @@ bool Table::split() {
     {
         Change change_from(*from);
         Change change_to(buckets_[added]);
+        // Relaxed, all of these: as in put, between the two Changes' fences and their ends.
         for (Bucket* part = from; part != nullptr; part = next(*part)) {
             for (SharedWord& word : part->entries) word.store_relaxed(0);
         }

@@ -59,6 +59,11 @@ class Table {
     bool split();
     bool have_bucket(uint32_t index);
     uint32_t take_overflow();
+    /** Relaxed, as all stores of entries and of links to overflow buckets are, each within a
+     * Change: they pair with the relaxed loads in IndexReader::scan, between the Change's release
+     * fence, which is before them, and the acquire fence behind those: who saw one finds the
+     * sequence changed, and what it missed counts as no miss. Its even sequence (release) hands
+     * them all on. What an entry leads to is proved by the slot's gen. */
     static void put(Bucket& bucket, uint32_t entry, uint64_t value) {
         bucket.entries[entry].store_relaxed(value);
     }

@@ -144,6 +144,8 @@ class Queue : public std::enable_shared_from_this<Queue> {
     uint32_t events_begin_ = 0;
     uint32_t events_count_ = 0;
     uint32_t unreaped_ = 0;
+    // Stored under lock_, whose order take, reap and close rely on. `closing` alone loads it
+    // without: it pairs with nothing, and either value is right for the words of a refusal.
     std::atomic<bool> closing_{false};
     fabric::Descriptor event_fd_;
     // The thread that reads the lane while it waits here, and what wakes it for other reasons.

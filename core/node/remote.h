@@ -49,14 +49,17 @@ struct OpenSpace {
 template <typename T>
 struct Waiting {
     std::promise<Result<T>> promise;
-    std::atomic<bool> settled{false};  // by the answer, or by the caller who waits no more
+    // By the answer, or by the caller who waits no more: whose exchange finds false decides. That
+    // is by the exchange's atomicity alone, and any order would do: what the answer holds is handed
+    // on by the promise, and a caller who gave up reads nothing of it.
+    std::atomic<bool> settled{false};
     /** False: nobody gets it. */
     bool answer(Result<T> result) {
         if (settled.exchange(true)) return false;
         promise.set_value(std::move(result));
         return true;
     }
-    /** False: the answer is there. */
+    /** False: the answer is there, or is being set: get waits for it. */
     bool give_up() { return !settled.exchange(true); }
 };
 

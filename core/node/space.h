@@ -87,6 +87,8 @@ class Space {
         std::lock_guard<std::mutex> guard(lock_);
         std::vector<std::shared_ptr<Mapped>> gone;
         for (auto entry = owned_.begin(); entry != owned_.end();) {
+            // The load of reservations (seq_cst, so acquire) pairs with who counts them down, as in
+            // drop_unviewed: at 0 the writes of all who held one are over, before it is unmapped.
             if (entry->first == number_ || entry->second->cells().used() ||
                 entry->second->reservations > 0) {
                 ++entry;

@@ -63,6 +63,7 @@ Status Store::check_close() {
     std::lock_guard<std::mutex> guard(lock_);
     size_t regions = 0;
     size_t spaces = 0;
+    // Of id: under lock_, as all its stores are; that orders it.
     for (const Region& region : regions_)
         regions += region.id.load() != 0 || region.leaving != 0 ? 1 : 0;
     for (const std::shared_ptr<Space>& space : owned_spaces_) spaces += space != nullptr ? 1 : 0;
@@ -192,6 +193,8 @@ Result<uint32_t> Store::add_region(uint64_t base, uint64_t size, bool everything
     std::lock_guard<std::mutex> guard(lock_);
     for (uint32_t place = 0; place < kRegionsMax; place++) {
         Region& region = regions_[place];
+        // Under lock_, as all stores of id are. That nobody inside uses the place any more is by
+        // drop_region's wait, behind which alone `leaving` is 0 again.
         if (region.id.load() != 0 || region.leaving != 0) continue;
         region.base = base;
         region.size = size;

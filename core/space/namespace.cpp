@@ -193,6 +193,8 @@ void Namespace::replace_pinned(uint32_t old, uint32_t slot, uint64_t now) {
     uint64_t promised = now + config().pin_s * fabric::kSecond;
     if (uint64_t own = before.expiry.load_relaxed(); own != 0) promised = std::min(promised, own);
     uint64_t expiry = after.expiry.load_relaxed();
+    // As in set_expiry: gen is even, a reader sees one value or the other, by itself, and the event
+    // of this publish orders it for those who were told.
     if (expiry != 0 && promised > expiry) after.expiry.store_release(promised);
     replaced_[{old, before.gen.load_relaxed()}] = {slot, after.gen.load_relaxed(),
                                                    slots_.info(old).pins};

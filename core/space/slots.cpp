@@ -253,6 +253,9 @@ void Slots::lay_out(const Segment& segment, SizeClass& of) {
     for (uint32_t i = 0; i < segment.count; i++) {
         SlotHeader& header = headers_[segment.first + i];
         header.place.store_relaxed(uint64_t{segment.id} << 32 | i);
+        // Odd, before anything names the slot. Release as each store of gen, though none relies on
+        // this one: who finds a block here has loaded (acquire) a gen that publish or renew_gen
+        // stored later, and so sees the place too.
         if (header.gen.load_relaxed() == 0) header.gen.store_release(incarnation_);
         infos_[segment.first + i] = SlotInfo();
     }
