@@ -314,6 +314,12 @@ def processes_of_other_containers_count_as_their_user(build: Path, folder: Path)
         node.wait()
 
 
+ALONE = [
+    tokens_are_read_again_on_sighup,
+    processes_of_other_containers_count_as_their_user,
+]
+
+
 def run_load(test, memory: str, strict: bool, build: Path) -> str:
     """Returns what was counted; raises Failed."""
     with tempfile.TemporaryDirectory(prefix="weft.") as folder:
@@ -357,13 +363,7 @@ def main() -> int:
         (one.name, lambda one=one: run_scenario(one, build))
         for one in load_scenarios(HERE / "scenarios.txt")
     ]
-    tests += [
-        (test.__name__, lambda test=test: run_alone(test, build))
-        for test in (
-            tokens_are_read_again_on_sighup,
-            processes_of_other_containers_count_as_their_user,
-        )
-    ]
+    tests += [(test.__name__, lambda test=test: run_alone(test, build)) for test in ALONE]
     tests += [
         (test.__name__, lambda row=(test, memory, strict): run_load(*row, build))
         for test, memory, strict in LOADS

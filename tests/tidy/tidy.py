@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 import layers
 import limits
 import planted
+import promises
 import rules
 from rules import File, Rule
 
@@ -104,7 +105,8 @@ def main(fix: bool) -> int:
     ]
     done.append(report("every top folder has a README", missing_readmes(files)))
     done.append(report("every limit is in core's table, with a test", limits.missing(files)))
-    unseen = [*planted.missed(RULES), *limits.blind(files)]
+    done.append(report("every promise has a row, with tests and counts", promises.missing(files)))
+    unseen = [*planted.missed(RULES), *limits.blind(files), *promises.blind(files)]
     done.append(report("each rule finds what is planted for it", unseen))
     done += tools(files, fix)
     for file in files:
