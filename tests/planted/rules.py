@@ -1,6 +1,7 @@
-"""Rules of protocols 1, 3 and 4, each with the edit that drops it from what ships. White space does
+"""Rules of protocols 1 to 4, each with the edit that drops it from what ships. White space does
 not count; what is replaced must stand in its file once. The rules of protocols 2 are dropped in
-tests/sim, where the machine's memory model is played."""
+tests/sim, where the machine's memory model is played, but for the number of a look-up's tries,
+which is one there."""
 
 from __future__ import annotations
 
@@ -17,6 +18,8 @@ STATE = "core/node/state.cpp"
 NODE = "core/node/node.cpp"
 SERVER = "core/node/server.cpp"
 SERVING = "core/node/serving.cpp"
+READER = "core/index/reader.h"
+CONNECTION = "core/node/connection.cpp"
 
 
 class Rule(NamedTuple):
@@ -104,6 +107,19 @@ RULES = [
         "if (!segment.waiting.empty()) continue; slots.drop_segment(id);",
         "slots.drop_segment(id);",
     ),
+    # 2. Reading in place.
+    Rule(
+        "a look-up under a sequence that stays odd has an end",
+        READER,
+        "retry < kRetries;",
+        "retry >= 0;",
+    ),
+    Rule(
+        "when its tries are over a look-up says to ask, not that there is nothing",
+        READER,
+        "return Look::ask;",
+        "return Look::miss;",
+    ),
     # 3. Life and death of processes.
     Rule(
         "what a process holds ends with the process, not with its connection",
@@ -151,6 +167,30 @@ RULES = [
         "std::lock_guard<std::mutex> guard(lock_);",
     ),
     Rule(
+        "what renews the lease has ended before serve_until = 0",
+        NODE,
+        "if (timer_.joinable()) timer_.join(); "
+        "{ std::lock_guard<std::mutex> guard(lock_); cache_.set_serve_until(0); }",
+        "{ std::lock_guard<std::mutex> guard(lock_); cache_.set_serve_until(0); } "
+        "if (timer_.joinable()) timer_.join();",
+    ),
+    Rule(
+        "the clean mark is written behind serve_until = 0",
+        NODE,
+        "{ std::lock_guard<std::mutex> guard(lock_); cache_.set_serve_until(0); } "
+        "if (server_ != nullptr) server_->stop(); lock_file_.mark_clean();",
+        "lock_file_.mark_clean(); "
+        "{ std::lock_guard<std::mutex> guard(lock_); cache_.set_serve_until(0); } "
+        "if (server_ != nullptr) server_->stop();",
+    ),
+    Rule(
+        "the lock is given up last",
+        NODE,
+        "std::lock_guard<std::mutex> guard(lock_); cache_.set_serve_until(0);",
+        "lock_file_ = LockFile(); "
+        "std::lock_guard<std::mutex> guard(lock_); cache_.set_serve_until(0);",
+    ),
+    Rule(
         "a successor waits until the leases of a dead node have ended",
         NODE,
         "usleep(static_cast<useconds_t>(kLease / 1000));",
@@ -174,6 +214,26 @@ RULES = [
         "parts of two writers never join",
         WAITING,
         "if (attempt != nullptr && attempt->writer != opening.writer) return held(pending, item);",
+        "",
+    ),
+    Rule(
+        "a part of the open attempt's writer joins ahead of all who wait",
+        WAITING,
+        "if (attempt != nullptr && attempt->writer != opening.writer) return held(pending, item);",
+        "if (attempt != nullptr && (attempt->writer != opening.writer || "
+        "waiters_.count(wanted.key) != 0)) return held(pending, item);",
+    ),
+    Rule(
+        "when a waiter gets a fresh attempt, its writer's other waiting parts join it",
+        WAITING,
+        "if (attempt != nullptr && attempt->writer != opening.writer) return held(pending, item);",
+        "if (attempt != nullptr && (attempt->writer != opening.writer || pending.waited[item])) "
+        "return held(pending, item);",
+    ),
+    Rule(
+        "those who wait look again when an attempt begins",
+        WAITING,
+        "if (fresh && status == 0) wake(wanted.key);",
         "",
     ),
     Rule(
@@ -405,6 +465,60 @@ RULES = [
         SERVING,
         "if (of_process >= SocketServer::kSessionsOfProcess ||",
         "if (false ||",
+    ),
+    Rule(
+        "a user has so many sessions",
+        SERVING,
+        "of_user >= SocketServer::kSessionsOfUser) {",
+        "false) {",
+    ),
+    Rule(
+        "a user has so many connections",
+        SERVER,
+        "if (connections_[uid] >= kConnectionsOfUser) co_return;",
+        "",
+    ),
+    Rule(
+        "a login has its time",
+        CONNECTION,
+        "kLoginMost = 10 * kj::SECONDS;",
+        "kLoginMost = 1000 * kj::SECONDS;",
+    ),
+    Rule(
+        "a process is sent so many descriptors",
+        "core/node/sending.cpp",
+        "if (process.files >= ClientProcess::kFilesMost)",
+        "if (false)",
+    ),
+    Rule(
+        "a token that holds no more is waited for a second",
+        SERVER,
+        "kRenewMost = 1 * kj::SECONDS;",
+        "kRenewMost = 1000 * kj::SECONDS;",
+    ),
+    Rule(
+        "a message has its largest",
+        CONNECTION,
+        "options.traversalLimitInWords = kMessageWords;",
+        "",
+    ),
+    Rule(
+        "no more is read while so many calls are not answered",
+        CONNECTION,
+        "system.setFlowLimit(kCallWords);",
+        "",
+    ),
+    Rule(
+        "so many blocks that are being written are followed",
+        WAITING,
+        "if (opening.following.size() >= kFollowingMax) {",
+        "if (false) {",
+    ),
+    Rule(
+        "a namespace remembers why so many blocks left",
+        "core/stats/ghosts.h",
+        "uint64_t size = kFewest;",
+        "uint64_t size = 1024;",
     ),
     Rule(
         "a session's end takes all its openings along",

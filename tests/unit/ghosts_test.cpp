@@ -39,3 +39,19 @@ TEST_CASE("ghosts survive growth and take at most 8 bytes a slot") {
     for (uint64_t i = 0; i < 1'000'000; i++) ghosts.remember(hash_key({i, 0}), WEFT_MISS_EVICTED);
     CHECK(ghosts.bytes() <= 8 * 100'000);
 }
+
+TEST_CASE(
+    "of two blocks that have one place of 4,096 the later one is remembered, and all others") {
+    Ghosts ghosts;
+    ghosts.grow(1);
+    CHECK(ghosts.bytes() == 4096 * 8);
+    auto hash = [](uint64_t place) { return place << 20 | uint64_t{1} << 60; };
+    for (uint64_t i = 0; i < 4096; i++) ghosts.remember(hash(i), WEFT_MISS_EVICTED);
+    ghosts.remember(hash(4096 + 7), WEFT_MISS_EXPIRED);
+    CHECK(ghosts.reason(hash(4096 + 7)) == WEFT_MISS_EXPIRED);
+    uint32_t forgotten = 0;
+    for (uint64_t i = 0; i < 4096; i++)
+        forgotten += ghosts.reason(hash(i)) == WEFT_MISS_EVICTED ? 0 : 1;
+    CHECK(forgotten == 1);
+    CHECK(ghosts.reason(hash(7)) == 0);
+}

@@ -1,92 +1,23 @@
 // A login speaks first of versions: a client of another protocol or layout, newer or older, gets
 // words that name both sides and nothing else. Then of the process: what it holds is the process's,
-// not the connection's. The client here is Cap'n Proto alone, because Weft's own cannot say a wrong
-// number or lose its connection.
-#include <capnp/rpc-twoparty.h>
-#include <capnp/serialize-async.h>
+// not the connection's.
 #include <capnp/serialize.h>
 #include <doctest/doctest.h>
-#include <kj/async-io.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <fstream>
 
 #include "capi/weft.h"
-#include "core/node/convert.h"
-#include "core/node/node.h"
+#include "tests/unit/bare_client.h"
 #include "tests/unit/folder.h"
 
 namespace weft {
 namespace {
 
-class FileServer final : public rpc::File::Server {
-  public:
-    explicit FileServer(int fd) : fd_(fd) {}
-    kj::Maybe<int> getFd() override { return fd_.get(); }
-
-  private:
-    fabric::Descriptor fd_;
-};
-
-fabric::Descriptor pidfd_of(pid_t pid) {
-    return fabric::Descriptor(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
-}
-
-/** A connection. What is said at login, and what is done behind it, is the test's. */
-class Client {
-  public:
-    explicit Client(const std::string& path)
-        : io(kj::setupAsyncIo()),
-          stream(io.provider->getNetwork()
-                     .parseAddress(kj::str("unix:", path.c_str()))
-                     .then([](kj::Own<kj::NetworkAddress> address) {
-                         auto connected = address->connect();
-                         return connected.attach(kj::mv(address));
-                     })
-                     .wait(io.waitScope)),
-          client(kj::downcast<kj::AsyncCapabilityStream>(*stream), kDescriptorsPerMessage) {}
-
-    /** As a good client says it, but for what `change` makes of it. */
-    template <typename F>
-    capnp::Response<rpc::Node::LoginResults> login(F change) {
-        auto request = client.bootstrap().castAs<rpc::Node>().loginRequest();
-        auto hello = request.initHello();
-        hello.setProtocol(rpc::PROTOCOL_VERSION);
-        hello.setLayout(kLayoutVersion);
-        hello.setVersion("0.0.test");
-        hello.setBootTime(fabric::boot_time());
-        change(hello);
-        return request.send().wait(io.waitScope);
-    }
-
-    /** One call on a lane of its own. Without an answer in time it throws. */
-    Reply ask(rpc::Session::Client& session, uint64_t opening, const Request& request) {
-        auto response = session.laneRequest().send().wait(io.waitScope);
-        kj::Maybe<int> fd = response.getSocket().getFd().wait(io.waitScope);
-        auto lane = io.lowLevelProvider->wrapSocketFd(kj::AutoCloseFd(dup(KJ_ASSERT_NONNULL(fd))));
-        capnp::MallocMessageBuilder message;
-        auto call = message.initRoot<rpc::LaneCall>();
-        call.setId(3);
-        call.setOpening(opening);
-        to_rpc(request, call.initRequest());
-        capnp::writeMessage(*lane, message).wait(io.waitScope);
-        auto answer = io.provider->getTimer()
-                          .timeoutAfter(10 * kj::SECONDS, capnp::readMessage(*lane))
-                          .wait(io.waitScope);
-        Reply reply;
-        CHECK(answer->getRoot<rpc::LaneAnswer>().getId() == 3);
-        from_rpc(answer->getRoot<rpc::LaneAnswer>().getReply(), reply);
-        return reply;
-    }
-
-    kj::AsyncIoContext io;
-    kj::Own<kj::AsyncIoStream> stream;
-    capnp::TwoPartyClient client;
-};
+using namespace bare;
 
 struct Answer {
     int32_t code;
@@ -103,16 +34,6 @@ Answer login(const std::string& path, uint32_t protocol, uint64_t layout, uint64
     });
     return {response.getFailure().getCode(), response.getFailure().getMessage().cStr(),
             response.hasSession()};
-}
-
-std::unique_ptr<Node> node_at(const std::string& path) {
-    NodeOptions options;
-    options.listen = path;
-    options.cache.memory = uint64_t{8} << 20;
-    Result<std::unique_ptr<Node>> node =
-        Node::open(options, fabric::Log(2, fabric::LogLevel::error));
-    REQUIRE(node.ok());
-    return std::move(*node);
 }
 
 TEST_CASE("a client of another protocol or layout is refused with both versions named") {
@@ -132,13 +53,20 @@ TEST_CASE("a client of another protocol or layout is refused with both versions 
     CHECK_FALSE(layout.session);
 }
 
-TEST_CASE("a client whose boot clock is far away is refused") {
+TEST_CASE("a client whose boot clock is more than a minute away is refused") {
     std::string path = "/tmp/weft-clock-" + std::to_string(getpid()) + ".sock";
     std::unique_ptr<Node> node = node_at(path);
-    Answer answer = login(path, rpc::PROTOCOL_VERSION, kLayoutVersion,
-                          fabric::boot_time() + 3600 * fabric::kSecond);
-    CHECK(answer.code == WEFT_ENOTSUP);
-    CHECK(answer.words.find("time namespaces") != std::string::npos);
+    auto login_at = [&](uint64_t boot_time) {
+        return login(path, rpc::PROTOCOL_VERSION, kLayoutVersion, boot_time);
+    };
+    for (uint64_t apart : {uint64_t{3600}, uint64_t{70}}) {
+        CAPTURE(apart);
+        Answer answer = login_at(fabric::boot_time() + apart * fabric::kSecond);
+        CHECK(answer.code == WEFT_ENOTSUP);
+        CHECK(answer.words.find("time namespaces") != std::string::npos);
+    }
+    // What it is refused for then is that it does not say who it is.
+    CHECK(login_at(fabric::boot_time() + 50 * fabric::kSecond).code == WEFT_EINVAL);
 }
 
 TEST_CASE("a login without a pidfd is refused") {
@@ -296,13 +224,6 @@ TEST_CASE("a call may name as many blocks as an op, and is read within its limit
     CHECK(words.size() <= call_options().traversalLimitInWords);
 }
 
-/** As a good client of this process says it. */
-void as_instance(rpc::Hello::Builder hello, uint64_t instance, const std::string& token = "") {
-    hello.setPidfd(kj::heap<FileServer>(pidfd_of(getpid()).release()));
-    hello.setInstance(instance);
-    hello.setToken(token);
-}
-
 TEST_CASE("a process has the rights of its last login, and loses them with that token") {
     Folder folder;
     NodeOptions options;
@@ -339,6 +260,49 @@ TEST_CASE("a process has the rights of its last login, and loses them with that 
     int32_t status = 0;
     for (int i = 0; i < 100 && status != -WEFT_EDENIED; i++) {
         status = first.ask(session, opening, wanted).status;
+        usleep(20000);
+    }
+    CHECK(status == -WEFT_EDENIED);
+}
+
+/** A process that never says which token it has now. */
+class Silent final : public rpc::Process::Server {
+  public:
+    kj::Promise<void> token(TokenContext) override { return kj::NEVER_DONE; }
+};
+
+TEST_CASE(
+    "a token that holds no more ends its rights, also of a process that never says its next") {
+    Folder folder;
+    NodeOptions options;
+    options.listen = folder.path + "/s";
+    options.tokens = folder.path + "/tokens";
+    options.cache.memory = uint64_t{8} << 20;
+    std::ofstream(options.tokens) << "alpha t/* read,write\n";
+    Result<std::unique_ptr<Node>> node =
+        Node::open(options, fabric::Log(2, fabric::LogLevel::error));
+    REQUIRE(node.ok());
+    Client client(options.listen);
+    auto session = client
+                       .login([](rpc::Hello::Builder hello) {
+                           as_instance(hello, 7, "alpha");
+                           hello.setProcess(kj::heap<Silent>());
+                       })
+                       .getSession();
+    auto open = session.openRequest();
+    open.setName("t/m");
+    open.setOptions("part_bytes=4096");
+    uint64_t opening = open.send().wait(client.io.waitScope).getOpened().getOpening();
+    Request wanted;
+    wanted.verb = Verb::locate;
+    wanted.deadline = UINT64_MAX;
+    wanted.items.push_back({{1, 2}, 0, kNoSlot, 0});
+    REQUIRE(client.ask(session, opening, wanted).status == 0);
+    std::ofstream(options.tokens) << "beta t/* read,write\n";
+    REQUIRE((*node)->reload().ok());
+    int32_t status = 0;
+    for (int i = 0; i < 500 && status != -WEFT_EDENIED; i++) {
+        status = client.ask(session, opening, wanted).status;
         usleep(20000);
     }
     CHECK(status == -WEFT_EDENIED);

@@ -2,6 +2,8 @@
 #include "core/index/table.h"
 
 #include <doctest/doctest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <random>
 #include <unordered_map>
@@ -166,8 +168,25 @@ TEST_CASE("a table that its node left in the middle of a change sends readers to
     REQUIRE(index.insert(0, key_of(1)));
     IndexReader reader(index.file.mapping.address());
     auto* buckets = reinterpret_cast<Bucket*>(index.file.mapping.address() + kIndexPage);
+    auto& header = *reinterpret_cast<IndexHeader*>(index.file.mapping.address());
     Found found;
     CHECK(reader.look(key_of(2), hash_key(key_of(2)), 0, 1, found) == Look::miss);
-    buckets->link.store_relaxed(buckets->link.load_relaxed() + 1);
-    CHECK(reader.look(key_of(2), hash_key(key_of(2)), 0, 1, found) == Look::ask);
+    for (SharedWord* word : {&buckets->link, &header.table}) {
+        word->store_relaxed(word->load_relaxed() + 1);
+        // In a process of its own, which a look-up that never ends does not survive.
+        pid_t looks = fork();
+        REQUIRE(looks >= 0);
+        if (looks == 0) {
+            alarm(10);
+            SharedWord cell;
+            bool asks = reader.look(key_of(2), hash_key(key_of(2)), 0, 1, found) == Look::ask &&
+                        reader.hold(key_of(2), hash_key(key_of(2)), 0, 1, cell, found) == Look::ask;
+            _exit(asks ? 0 : 1);
+        }
+        int ended = 0;
+        REQUIRE(waitpid(looks, &ended, 0) == looks);
+        CHECK(ended == 0);
+        word->store_relaxed(word->load_relaxed() - 1);
+    }
+    CHECK(reader.look(key_of(2), hash_key(key_of(2)), 0, 1, found) == Look::miss);
 }

@@ -222,6 +222,22 @@ TEST_CASE("a second attempt under the same key is not taken for the one that was
           0);  // anew, from its begin
 }
 
+TEST_CASE("who waits to follow a claimed block is shown it as soon as its attempt begins") {
+    World world;
+    World::Client& writer = world.open(kOnePart);
+    World::Client& reader = world.open(kOnePart);
+    writer.now(claim_of({k1}));
+    Request request = follow_of(Verb::locate, k1, 0, 0);
+    request.flags |= WEFT_WAIT_WRITER;
+    request.view = true;
+    AnsweredPtr waits = reader.ask(std::move(request));
+    CHECK(waits->times == 0);
+    Reply held = writer.now(reserve_of({k1}));
+    REQUIRE(waits->times == 1);
+    CHECK(waits->reply.items[0].status == 0);
+    CHECK(waits->reply.items[0].slot == held.items[0].slot);
+}
+
 TEST_CASE("each follower of a process is told by itself that another writer came") {
     World world;
     World::Client& writer = world.open(kOnePart);
@@ -260,6 +276,34 @@ TEST_CASE("followers that never came back for the end keep nobody from following
     Reply again = writer.now(reserve_of({k1}));
     writer.now(more_of(again.handle, 4096));
     CHECK(reader.now(follow_of(Verb::locate, k1, 1024, 1024)).items[0].status == -WEFT_EMISS);
+}
+
+TEST_CASE("as many blocks as 4,096 being written are followed, and one more when one has ended") {
+    World world;
+    World::Client& writer = world.open(kOnePart);
+    World::Client& other = world.open(kOnePart);
+    World::Client& reader = world.open(kOnePart);
+    auto shown = [&](uint64_t i) {
+        Request request = follow_of(Verb::locate, Key{9, i}, 0, 0);
+        request.view = true;
+        return reader.now(std::move(request));
+    };
+    // A namespace has 4,096 reservations: what is saved in ranges needs none to stay open.
+    for (uint64_t i = 0; i <= Writing::kFollowingMax; i++) {
+        Request range = request_of(Verb::reserve, {Key{9, i}}, 0, 1024);
+        Reply held = writer.now(std::move(range));
+        REQUIRE(held.items[0].status == 0);
+        REQUIRE(writer.now(word_of(Verb::commit, held.handle)).status == 0);
+    }
+    for (uint64_t i = 0; i < Writing::kFollowingMax; i++) REQUIRE(shown(i).items[0].status == 0);
+    Reply refused = shown(Writing::kFollowingMax);
+    CHECK(refused.items[0].status == -WEFT_EQUOTA);
+    CHECK(refused.message.find("4096") != std::string::npos);
+    CHECK(other.now(follow_of(Verb::locate, Key{9, Writing::kFollowingMax}, 0, 1024))
+              .items[0]
+              .status == 0);  // the limit is a process's own
+    writer.now(request_of(Verb::abort, {Key{9, 0}}));
+    CHECK(shown(Writing::kFollowingMax).items[0].status == 0);
 }
 
 TEST_CASE("a follower whose writer gives up is told that it is partial") {
