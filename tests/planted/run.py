@@ -1,5 +1,6 @@
-"""Drops one rule of protocols 1, 3 and 4 at a time from a copy of the tree, builds it, and runs the
-unit tests, which must notice: each rule passes here by their failing.
+"""Drops one rule of the protocols at a time from a copy of the tree, builds it, and runs the unit
+tests, which must notice: each rule passes here by their failing. The test that failed is run again
+on the build with every rule in place, and must pass there: one that fails anyhow notices nothing.
 
     run.py [--only PART_OF_THE_WORDS] [--check]
 
@@ -8,6 +9,7 @@ build/planted. Prints a line a rule, then `planted: N passed, N failed`.
 """
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +24,8 @@ from rules import RULES, Rule  # noqa: E402
 
 TREE = ROOT / "build" / "planted" / "tree"
 BUILD = ROOT / "build" / "planted" / "build"
+UNIT = BUILD / "tests/unit/weft_unit"
+WHOLE = BUILD / "weft_unit_whole"  # with every rule in place
 COPIED = ("CMakeLists.txt", "CMakePresets.json", "cmake", "fabric", "core", "capi", "tests")
 LIMIT_S = 300
 
@@ -50,32 +54,40 @@ def build() -> bool:
     return done.returncode == 0
 
 
-def tests_say() -> str:
+def tests_say(program: Path, only: str = "") -> tuple[str, str]:
     """What the unit tests say: "passed", "failed", or that they did not end, which proves nothing
-    on a machine that is slow.
+    on a machine that is slow; and the test that failed, where its name is known.
     """
-    command = [str(BUILD / "tests/unit/weft_unit"), "--abort-after=1"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    command = [str(program), "--abort-after=1"]
+    # Commas part names from each other.
+    command += ["--test-case=" + only.replace(",", "?")] if only else []
     try:
-        done = subprocess.run(command, timeout=LIMIT_S, check=False, **quiet)
+        done = subprocess.run(command, timeout=LIMIT_S, check=False, capture_output=True, text=True)
     except subprocess.TimeoutExpired:
-        return f"did not end in {LIMIT_S} s"
-    return "failed" if done.returncode else "passed"
+        return f"did not end in {LIMIT_S} s", ""
+    if done.returncode == 0:
+        return "passed", ""
+    named = re.findall(r"^TEST CASE: +(.*?) *$", done.stdout, re.MULTILINE)
+    return "failed", named[-1] if named else ""
 
 
-def try_rule(rule: Rule) -> str:
-    """What is wrong with the rule's tests; empty: they noticed."""
+def try_rule(rule: Rule) -> tuple[str, str]:
+    """What is wrong with the rule's tests; empty: they noticed, and which one did."""
     file = TREE / rule.file
     source = file.read_text()
     without = edited(source, rule.before, rule.after)
     if without is None:
-        return "its source has changed: say in rules.py how it is dropped now"
+        return "its source has changed: say in rules.py how it is dropped now", ""
     file.write_text(without)
     try:
         if not build():
-            return "what is left does not build"
-        said = tests_say()
-        return "" if said == "failed" else f"nobody noticed: the unit tests {said}"
+            return "what is left does not build", ""
+        said, test = tests_say(UNIT)
+        if said != "failed":
+            return f"nobody noticed: the unit tests {said}", ""
+        if tests_say(WHOLE, test)[0] != "passed":
+            return f"nobody noticed: with the rule in place a test fails as well: {test}", test
+        return "", test
     finally:
         file.write_text(source)
 
@@ -89,19 +101,20 @@ def main() -> int:
     failed = 0
     if not arguments.check:
         copy_tree()
-        if not build() or tests_say() != "passed":
+        if not build() or tests_say(UNIT)[0] != "passed":
             print("planted: with every rule in place the tests do not pass: 0 passed, 1 failed")
             return 1
+        shutil.copy(UNIT, WHOLE)
     for rule in rules:
         since = time.monotonic()
         if arguments.check:
             found = edited((ROOT / rule.file).read_text(), rule.before, rule.after)
-            wrong = "" if found is not None else "its source has changed"
+            wrong, test = "" if found is not None else "its source has changed", ""
         else:
-            wrong = try_rule(rule)
+            wrong, test = try_rule(rule)
         failed += bool(wrong)
-        seconds = time.monotonic() - since
-        print(f"{'FAILED' if wrong else 'ok'}: {rule.words} ({seconds:.0f} s) {wrong}", flush=True)
+        said = f"({time.monotonic() - since:.0f} s) {wrong or test}"
+        print(f"{'FAILED' if wrong else 'ok'}: {rule.words} {said}", flush=True)
     print(f"planted: {len(rules) - failed} passed, {failed} failed")
     return 1 if failed or not rules else 0
 
