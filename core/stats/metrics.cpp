@@ -123,6 +123,8 @@ constexpr OfSpace kOfSpace[] = {
      "Items of ops that wait for a writer, a claim or room."},
     {"weft_limbo_slots", kGauge, [](const SpaceReport& of) { return of.limbo; },
      "Slots of blocks that left while a view of them lives."},
+    {"weft_namespace_pinned_blocks", kGauge, [](const SpaceReport& of) { return of.pinned; },
+     "Blocks of the namespace that pins keep loadable; weft_pinned_blocks is their sum."},
 };
 
 void add_spaces(const std::vector<SpaceReport>& spaces, Families& out) {

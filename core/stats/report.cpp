@@ -72,7 +72,12 @@ NodeReport Cache::report(uint64_t now) const {
     report.pins = pinned_blocks_;
     report.pins_max = options_.pins_max;
     report.up_s = now > options_.began ? (now - options_.began) / fabric::kSecond : 0;
-    for (const auto& [name, space] : spaces_) report.spaces.push_back(Cache::report(*space));
+    std::map<std::string, uint64_t> pinned;
+    for (const auto& [id, pin] : pins_) pinned[pin.space] += pin.slots.size();
+    for (const auto& [name, space] : spaces_) {
+        report.spaces.push_back(Cache::report(*space));
+        report.spaces.back().pinned = pinned[name];
+    }
     return report;
 }
 

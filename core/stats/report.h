@@ -38,6 +38,7 @@ struct SpaceReport {
     uint64_t waiting = 0;
     uint64_t limbo = 0;
     uint64_t segments = 0;
+    uint64_t pinned = 0;  // blocks; of a NodeReport's only
 };
 
 struct NodeReport {

@@ -111,7 +111,10 @@ class Holding(unittest.TestCase):
         self.assertGreater(limit, 3)
 
         def pinned() -> tuple[float, int]:
-            return scrape(self.node).of("weft_pinned_blocks"), self.held("h/pins")["pinned"]
+            now = scrape(self.node)
+            of_it = now.of("weft_namespace_pinned_blocks", 'namespace="h/pins"')
+            self.assertEqual(now.of("weft_pinned_blocks"), of_it)  # nobody else pins
+            return of_it, self.held("h/pins")["pinned"]
 
         self.assertEqual(pinned(), (0, 0))
         pin = reader.pin([0, 1, 2])
