@@ -26,6 +26,9 @@ class LinkEvents {
     /** False: it cannot be taken, since views of too many earlier nodes are held. */
     virtual bool reopened(const std::shared_ptr<Mapped>& before,
                           const std::shared_ptr<Mapped>& now) = 0;
+    /** What an opening that nobody has became where the node came back before its end was heard of;
+     * nullptr: nothing. It is the caller's to end. */
+    virtual std::shared_ptr<Mapped> became(const std::shared_ptr<Mapped>& before) = 0;
     /** What of an opening the process still knows, told to the node when it is attached again. */
     struct Known {
         std::vector<uint64_t> reservations;

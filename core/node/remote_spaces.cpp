@@ -127,15 +127,17 @@ Result<std::shared_ptr<Mapped>> RemoteLink::open(const std::string& name,
 }
 
 /** Also for an opening that came too late for who asked: the node would keep it as long as this
- * process lives. */
+ * process lives. And for what it became meanwhile, whether or not who asked still waits. */
 kj::Promise<Result<Nothing>> RemoteLink::close_now(std::shared_ptr<Mapped> mapped) {
-    OpenSpace* space = find(mapped);
-    kj::Maybe<rpc::Space::Client> capability;
-    if (space != nullptr) capability = kj::mv(space->capability);
-    if (space != nullptr) spaces_.erase(mapped->opening());
-    KJ_IF_MAYBE (live, capability) {
-        auto response = co_await live->closeRequest().send();
-        if (response.hasFailure()) co_return failure_of(response.getFailure());
+    for (; mapped != nullptr; mapped = events_.became(mapped)) {
+        OpenSpace* space = find(mapped);
+        kj::Maybe<rpc::Space::Client> capability;
+        if (space != nullptr) capability = kj::mv(space->capability);
+        if (space != nullptr) spaces_.erase(mapped->opening());
+        KJ_IF_MAYBE (live, capability) {
+            auto response = co_await live->closeRequest().send();
+            if (response.hasFailure()) co_return failure_of(response.getFailure());
+        }
     }
     co_return Nothing{};
 }

@@ -100,7 +100,7 @@ Status Store::open_namespace(const std::string& name, const std::string& options
     while (place < kSpacesMax && owned_spaces_[place] != nullptr) place++;
     if (place == kSpacesMax) {
         guard.unlock();
-        close_at_link(*opened, deadline);
+        Status closed = link_->close(*opened, deadline);
         return Failure{WEFT_EQUOTA, std::to_string(kSpacesMax) + " open namespaces are the limit"};
     }
     uint32_t id = (++space_generations_[place]) * kSpacesMax + place;
@@ -169,23 +169,9 @@ Status Store::close_namespace(uint32_t id) {
         }
         owned_spaces_[place] = nullptr;
     }
-    close_at_link(closing->mapped(), deadline);
+    // A node that is gone has closed it already.
+    Status closed = link_->close(closing->mapped(), deadline);
     return Nothing{};
-}
-
-/** A reconnect that found no space for it may have opened it anew before the link heard of the
- * close: that goes too, and what became of it. A node that is gone has closed it already. */
-void Store::close_at_link(std::shared_ptr<Mapped> mapped, uint64_t deadline) {
-    while (mapped != nullptr) {
-        Status closed = link_->close(mapped, deadline);
-        std::lock_guard<std::mutex> guard(lock_);
-        auto found = std::find_if(unclaimed_.begin(), unclaimed_.end(),
-                                  [&](const auto& one) { return one.first == mapped; });
-        mapped = nullptr;
-        if (found == unclaimed_.end()) break;
-        mapped = std::move(found->second);
-        unclaimed_.erase(found);
-    }
 }
 
 Result<uint32_t> Store::add_region(uint64_t base, uint64_t size, bool everything,

@@ -91,6 +91,7 @@ class Store final : public LinkEvents {
     void resumed(const std::shared_ptr<Mapped>& mapped) override;
     bool reopened(const std::shared_ptr<Mapped>& before,
                   const std::shared_ptr<Mapped>& now) override;
+    std::shared_ptr<Mapped> became(const std::shared_ptr<Mapped>& before) override;
     Known known(const std::shared_ptr<Mapped>& of) override;
     void unanswered(const std::shared_ptr<Mapped>& of, const Request& request) override;
 
@@ -125,7 +126,6 @@ class Store final : public LinkEvents {
     bool take_work(Work& out);
     std::vector<std::shared_ptr<Mapped>> all_mapped();
     static Status check_unused(Space& space);
-    void close_at_link(std::shared_ptr<Mapped> mapped, uint64_t deadline);
     void keep_deadlines();
     void note_deadline(uint64_t deadline);
     uint64_t end_overdue(uint64_t now);

@@ -72,6 +72,16 @@ bool Store::reopened(const std::shared_ptr<Mapped>& before, const std::shared_pt
     return true;
 }
 
+std::shared_ptr<Mapped> Store::became(const std::shared_ptr<Mapped>& before) {
+    std::lock_guard<std::mutex> guard(lock_);
+    auto found = std::find_if(unclaimed_.begin(), unclaimed_.end(),
+                              [&](const auto& one) { return one.first == before; });
+    if (found == unclaimed_.end()) return nullptr;
+    std::shared_ptr<Mapped> now = std::move(found->second);
+    unclaimed_.erase(found);
+    return now;
+}
+
 /** Lets go of what is mapped of earlier nodes and not in use. False: something is. */
 bool Store::tidy(Space& space) {
     std::vector<std::shared_ptr<Mapped>> earlier = space.earlier();
