@@ -509,6 +509,12 @@ RULES = [
         "",
     ),
     Rule(
+        "no more is read while so many answers are unread",
+        CONNECTION,
+        "network->getCurrentQueueCount() > kUnreadMost ||",
+        "",
+    ),
+    Rule(
         "so many blocks that are being written are followed",
         WAITING,
         "if (opening.following.size() >= kFollowingMax) {",

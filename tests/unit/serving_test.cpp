@@ -1,5 +1,7 @@
 // What one client, one process and one user may have of a node: descriptors, sessions, connections,
 // messages. Each is reached, others go on, and there is room again when something was given back.
+#include <capnp/rpc.capnp.h>
+#include <capnp/serialize.h>
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -225,6 +227,44 @@ TEST_CASE("a message of more than 1 MiB ends its connection, and others go on") 
             answered = false;
         }
         CHECK(answered == (bytes < most));
+    }
+    CHECK(gets_in(path));
+}
+
+/** One question of a connection's first, whose answer is some hundred bytes. */
+kj::Array<kj::byte> question(uint32_t id) {
+    capnp::MallocMessageBuilder message;
+    message.initRoot<capnp::rpc::Message>().initBootstrap().setQuestionId(id);
+    auto words = capnp::messageToFlatArray(message);
+    return kj::heapArray(words.asBytes());
+}
+
+TEST_CASE("no more is read of a client that leaves 2,048 answers unread, however small") {
+    Folder folder;
+    std::string path = folder.path + "/s";
+    std::unique_ptr<Node> node = node_at(path);
+    fabric::Descriptor socket = connected_to(path);
+    // What lies in the socket both ways is some hundred messages more. That many calls which are
+    // not finished would end the connection: 32 MiB at 2 KiB each.
+    constexpr uint32_t kUnfinished = Connection::kUnfinishedBytes / Connection::kCallBytes;
+    uint32_t asked = 0;
+    for (pollfd look{socket.get(), POLLOUT, 0}; poll(&look, 1, 1000) == 1; asked++) {
+        REQUIRE(asked < kUnfinished);
+        auto bytes = question(asked);
+        REQUIRE(send(socket.get(), bytes.begin(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL) ==
+                static_cast<ssize_t>(bytes.size()));
+    }
+    CHECK(asked > Connection::kUnreadMost);
+    {
+        // They are all there, and the client is heard again when it has read them.
+        auto io = kj::setupAsyncIo();
+        auto in = io.lowLevelProvider->wrapSocketFd(kj::AutoCloseFd(dup(socket.get())));
+        for (uint32_t i = 0; i < asked; i++) {
+            auto answer = io.provider->getTimer()
+                              .timeoutAfter(10 * kj::SECONDS, capnp::readMessage(*in))
+                              .wait(io.waitScope);
+            REQUIRE(answer->getRoot<capnp::rpc::Message>().getReturn().getAnswerId() == i);
+        }
     }
     CHECK(gets_in(path));
 }
