@@ -31,10 +31,13 @@ import (
 )
 
 type held struct {
-	look   lowlevel.Look
-	placed bool      // else helds has it while nobody does
-	_      [128]byte // no two of them share a cache line, nor the next one's prefetch
+	look lowlevel.Look
+	at   int       // the place that refers to it, or pooled: helds has it while nobody does
+	_    [128]byte // no two of them share a cache line, nor the next one's prefetch
 }
+
+// pooled is the place of a held that has none.
+const pooled = -1
 
 // taken is the handle of a held that is somebody's and has no view yet.
 const taken = ^uint64(0)
@@ -50,21 +53,23 @@ var places [64]struct {
 	_    [56]byte
 }
 
-var helds = sync.Pool{New: func() any { return newHeld(false) }}
+var helds = sync.Pool{New: func() any { return newHeld(pooled) }}
 
-func newHeld(placed bool) *held {
-	h := &held{placed: placed}
+func newHeld(at int) *held {
+	h := &held{at: at}
 	runtime.SetFinalizer(h, (*held).forgotten)
 	return h
 }
 
-// near is the held that this goroutine has mostly to itself; nil where there is none yet.
-func near() *held { return places[nearby()].next.Load() }
-
-func nearby() uintptr {
+// nearby is the place that this goroutine has mostly to itself. It may be another one in a function
+// that is called, so it is asked once.
+func nearby() int {
 	var here byte
-	return uintptr(unsafe.Pointer(&here)) / 4096 % uintptr(len(places))
+	return int(uintptr(unsafe.Pointer(&here)) / 4096 % uintptr(len(places)))
 }
+
+// isPlaced tells whether a place refers to h, so that the next view there will find it.
+func (h *held) isPlaced() bool { return h.at != pooled && places[h.at].next.Load() == h }
 
 func (h *held) word() uint64 { return atomic.LoadUint64(&h.look.Handle) }
 
@@ -81,16 +86,16 @@ func (h *held) begin() (ended uint64, ours bool) {
 	return ended, atomic.CompareAndSwapUint64(&h.look.Handle, word, taken)
 }
 
-// takeAnother gives a held that is the caller's, where the near one is somebody's.
-func takeAnother() *held {
-	at := nearby()
+// takeAnother gives a held that is the caller's, where the one of the place is somebody's or not made
+// yet.
+func takeAnother(at int) *held {
 	if places[at].next.Load() != nil {
 		h := helds.Get().(*held)
 		h.begin()
 		return h
 	}
 	forgetting.Do(forgetAtCollection)
-	h := newHeld(true)
+	h := newHeld(at)
 	h.begin()
 	places[at].next.CompareAndSwap(nil, h) // else it is used just once
 	return h
@@ -99,19 +104,20 @@ func takeAnother() *held {
 // give ends the use of a held that has no view.
 func (h *held) give() {
 	atomic.StoreUint64(&h.look.Handle, 0)
-	if !h.placed {
+	if h.at == pooled {
 		helds.Put(h)
 	}
 }
 
 func (h *held) place() uintptr { return uintptr(unsafe.Pointer(&h.look)) }
 
-// release ends the view of this handle, unless that is over: at once, or soon where h is near.
+// release ends the view of this handle, unless that is over: at once, or soon where h has a place.
+// Which goroutine lets go, and from which depth of its stack, is all the same.
 func (h *held) release(handle uint64) {
-	if h == near() {
+	if h.isPlaced() {
 		if atomic.CompareAndSwapUint64(&h.look.Handle, handle, ^handle) {
 			endSoon()
-			if h != near() { // forgotten meanwhile
+			if !h.isPlaced() { // forgotten meanwhile
 				h.endLingering()
 			}
 		}

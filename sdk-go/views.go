@@ -67,7 +67,7 @@ func (v View) Release() {
 
 // hold makes the View of what an op has viewed.
 func (n *Namespace) hold(event lowlevel.Event) View {
-	h := takeAnother()
+	h := takeAnother(nearby())
 	atomic.StoreUint64(&h.look.Offset, event.Value)
 	atomic.StoreUint32(&h.look.Size, event.Detail)
 	atomic.StoreUint64(&h.look.Store, n.store.handle)
@@ -92,12 +92,13 @@ func (n *Namespace) View(ctx context.Context, key Key, options ...Option) (View,
 	if err := ctx.Err(); err != nil {
 		return View{}, err
 	}
-	h, lingered, ours := near(), uint64(0), false
+	at, lingered, ours := nearby(), uint64(0), false
+	h := places[at].next.Load()
 	if h != nil {
 		lingered, ours = h.begin()
 	}
 	if !ours {
-		h, lingered = takeAnother(), 0
+		h, lingered = takeAnother(at), 0
 	}
 	lowlevel.LookAt(h.place(), lingered, n.store.handle, n.Space, part, key.Hi, key.Lo)
 	if h.look.Viewed != 1 && h.look.Status == -int32(ErrQuota) { // of them some may linger

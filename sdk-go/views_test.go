@@ -289,3 +289,32 @@ func TestViewsAreLetGoOnceBesideTheCollector(t *testing.T) {
 	group.Wait()
 	equal(t, store.Close(), nil) // no view is left
 }
+
+//go:noinline
+func deeper(frames int, act func()) byte {
+	var frame [48]byte
+	if frames == 0 {
+		act()
+		return 0
+	}
+	frame[frames%48] = 1
+	return frame[(frames+1)%48] + deeper(frames-1, act)
+}
+
+func TestAViewAndItsReleaseAreOneCallIntoCWhereverTheStackIs(t *testing.T) {
+	space := openSpace(t)
+	one := key("k") // which C makes
+	save(t, space, one, content(64, 1))
+	for frames := range 100 { // over a page of the stack
+		deeper(frames, func() {
+			before := runtime.NumCgoCall()
+			for range 200 {
+				must[weft.View](t)(space.View(ctx, one)).Release()
+			}
+			// What lingers is let go by a timer, and a collection gives a place to another.
+			if calls := runtime.NumCgoCall() - before; calls > 300 {
+				t.Errorf("%d calls for 200 views at a depth of %d frames", calls, frames)
+			}
+		})
+	}
+}
