@@ -273,6 +273,14 @@ def descriptors_that_were_let_go_unread_are_no_others_later(town: Town) -> str:
     return f"{told} of its own, beside {next(opened)} namespaces of another"
 
 
+def descriptors_that_are_let_go_unread_have_a_limit(town: Town) -> str:
+    honest = Honest(town, "honest", "h/*", "read,write,admin")
+    honest.save("h/m", range(16), 16 << 10)
+    told = wire(town, "wirer", "x/*", "read,write", 2000, "let-go-all")
+    expect("blocks with the right bytes", honest.load("h/m", range(16), 16 << 10), 16)
+    return f"{told} lanes"
+
+
 def a_crowd_that_says_nothing_keeps_nobody_out(town: Town) -> str:
     """The user's own limit, and the time that a login has."""
     honest = Honest(town, "honest", "h/*", "read,write,admin")
@@ -362,6 +370,7 @@ TESTS = [
     calls_that_are_never_finished_end_their_connection,
     calls_of_a_client_that_is_gone_are_refused,
     descriptors_that_were_let_go_unread_are_no_others_later,
+    descriptors_that_are_let_go_unread_have_a_limit,
     a_crowd_that_says_nothing_keeps_nobody_out,
 ]
 

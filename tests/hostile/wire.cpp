@@ -3,8 +3,8 @@
 //
 //     hostile_wire UID SOCKET TOKEN_FILE SEED MS WHAT...
 //
-// WHAT: garbage, halves, promises, crowd, unread, unfinished, words, let-go; each for MS. Prints
-// what it did, a line each; what must not happen ends it with words and status 1.
+// WHAT: garbage, halves, promises, crowd, unread, unfinished, words, let-go, let-go-all; each for
+// MS. Prints what it did, a line each; what must not happen ends it with words and status 1.
 #include <capnp/rpc.capnp.h>
 #include <capnp/serialize.h>
 #include <grp.h>
@@ -16,6 +16,7 @@
 #include <functional>
 #include <random>
 
+#include "core/node/connection.h"
 #include "tests/hostile/raw_client.h"
 #include "tests/hostile/said.h"
 
@@ -30,8 +31,10 @@ constexpr uint16_t kLane = 3;
 constexpr uint32_t kLastWords = 16;
 constexpr uint32_t kCrowd = 3000;
 constexpr uint32_t kUnreadCalls = 200000;
-constexpr uint32_t kBeforeLanes = 400;  // answers that fill a socket
+constexpr uint32_t kBeforeLanes = 400;             // answers that fill a socket
+constexpr uint32_t kFirstLane = kBeforeLanes + 2;  // a question
 constexpr uint32_t kLanes = 14;
+constexpr uint32_t kBatch = 128;
 constexpr useconds_t kStep = 300000;  // for the node to take what was said
 
 std::string flat(capnp::MessageBuilder& message) {
@@ -152,8 +155,7 @@ class Wire {
         usleep(static_cast<useconds_t>(life_ / 1000));
         uint64_t times = 0;
         for (uint32_t i = 0; i < kLastWords; i++) {
-            send_some(sockets[0].get(),
-                      session_call<rpc::Session::LaneParams>(2 * i + 2, kLane, [](auto) {}));
+            send_some(sockets[0].get(), lane_call(2 * i + 2));
             send_some(sockets[0].get(),
                       session_call<rpc::Session::OpenParams>(
                           2 * i + 3, kOpen, [](auto params) { params.setName("x/last"); }));
@@ -165,26 +167,40 @@ class Wire {
     /** Asks for lanes on a connection whose answers it does not read yet, lets go of them, and
      * reads at the end of its time: they must come, and nothing else that has a descriptor. */
     uint64_t let_go() {
-        fabric::Descriptor socket = logged_in(true);
+        fabric::Descriptor socket = with_a_full_socket();
+        for (uint32_t i = 0; i < kLanes; i++) send_some(socket.get(), lane_call(kFirstLane + i));
         usleep(kStep);
-        for (uint32_t i = 0; i < kBeforeLanes; i++) send_some(socket.get(), stats_call(i + 2));
-        usleep(kStep);
-        uint32_t first = kBeforeLanes + 2;
-        for (uint32_t i = 0; i < kLanes; i++)
-            send_some(socket.get(),
-                      session_call<rpc::Session::LaneParams>(first + i, kLane, [](auto) {}));
-        usleep(kStep);
-        for (uint32_t i = 0; i < kLanes; i++) {
-            capnp::MallocMessageBuilder message;
-            auto finish = message.initRoot<capnp::rpc::Message>().initFinish();
-            finish.setQuestionId(first + i);
-            finish.setReleaseResultCaps(true);
-            send_some(socket.get(), flat(message));
-        }
+        for (uint32_t i = 0; i < kLanes; i++) send_some(socket.get(), finish(kFirstLane + i));
         usleep(static_cast<useconds_t>(life_ / 1000));
         uint64_t came = 0;
         while (came < kLanes) came += sockets_of(socket.get());
         return came;
+    }
+
+    /** The same until the node reads no more: before as many answers as it would leave unread,
+     * since each keeps a descriptor. Returns how many lanes it took. */
+    uint64_t let_go_all() {
+        fabric::Descriptor socket = with_a_full_socket();
+        int room = 1;  // the kernel's least: what the node has not read is not counted
+        must(setsockopt(socket.get(), SOL_SOCKET, SO_SNDBUF, &room, sizeof room) == 0, "no option");
+        uint32_t lanes = 0;
+        for (bool reads = true; reads; lanes += reads ? kBatch : 0) {
+            must(lanes < Connection::kBuriedMost + 2 * kBatch,
+                 "descriptors that are let go are not counted");
+            std::string calls;
+            std::string finishes;
+            for (uint32_t i = 0; i < kBatch; i++) {
+                calls += lane_call(kFirstLane + lanes + i);
+                finishes += finish(kFirstLane + lanes + i);
+            }
+            // What the node has not answered when it hears this would be no lane.
+            uint64_t end = fabric::boot_time() + life_;
+            reads = send_patiently(socket.get(), calls, end) == calls.size();
+            usleep(kStep);
+            reads = reads && send_patiently(socket.get(), finishes, end) == finishes.size();
+        }
+        must(lanes >= Connection::kBuriedMost / 2, "after " + std::to_string(lanes) + " already");
+        return lanes;
     }
 
   private:
@@ -214,6 +230,25 @@ class Wire {
             }
         }
         return came;
+    }
+    /** A connection whose answers from now on wait in the node. */
+    fabric::Descriptor with_a_full_socket() {
+        fabric::Descriptor socket = logged_in(true);
+        usleep(kStep);
+        for (uint32_t i = 0; i < kBeforeLanes; i++) send_some(socket.get(), stats_call(i + 2));
+        usleep(kStep);
+        return socket;
+    }
+    static std::string lane_call(uint32_t question) {
+        return session_call<rpc::Session::LaneParams>(question, kLane, [](auto) {});
+    }
+    /** The answer, and what it names, is let go. */
+    static std::string finish(uint32_t question) {
+        capnp::MallocMessageBuilder message;
+        auto finish = message.initRoot<capnp::rpc::Message>().initFinish();
+        finish.setQuestionId(question);
+        finish.setReleaseResultCaps(true);
+        return flat(message);
     }
     static std::string stats_call(uint32_t question) {
         return session_call<rpc::Session::QueryParams>(
@@ -292,6 +327,7 @@ uint64_t act(Wire& wire, const std::string& what) {
     if (what == "unfinished") return wire.unfinished();
     if (what == "words") return wire.last_words();
     if (what == "let-go") return wire.let_go();
+    if (what == "let-go-all") return wire.let_go_all();
     fail("what is \"" + what + "\"?");
 }
 
