@@ -51,12 +51,18 @@ func TestASecondReleaseLetsNobodyElsesViewGo(t *testing.T) {
 	weft.View{}.Release()
 }
 
-func TestViewsThatManyReleaseAtOnceAreReleasedOnce(t *testing.T) {
+// withEight has a block of 64 bytes for each of eight goroutines, under its number.
+func withEight(t *testing.T) (*weft.Store, *weft.Namespace) {
 	store := openStore(t, "memory=64MiB")
-	space := must[*weft.Namespace](t)(store.Namespace("tests/race", "part_bytes=0"))
+	space := must[*weft.Namespace](t)(store.Namespace("tests/eight", "part_bytes=0"))
 	for at := range 8 {
 		save(t, space, weft.Key{Lo: uint64(at)}, content(64, byte(at)))
 	}
+	return store, space
+}
+
+func TestViewsThatManyReleaseAtOnceAreReleasedOnce(t *testing.T) {
+	store, space := withEight(t)
 	var group sync.WaitGroup
 	for at := range 8 {
 		group.Add(1)
@@ -261,11 +267,7 @@ func TestAReleasedViewIsLetGoWhereNothingFollows(t *testing.T) {
 }
 
 func TestViewsAreLetGoOnceBesideTheCollector(t *testing.T) {
-	store := openStore(t, "memory=64MiB")
-	space := must[*weft.Namespace](t)(store.Namespace("tests/collector", "part_bytes=0"))
-	for at := range 8 {
-		save(t, space, weft.Key{Lo: uint64(at)}, content(64, byte(at)))
-	}
+	store, space := withEight(t)
 	var group sync.WaitGroup
 	for at := range 8 {
 		group.Add(1)

@@ -6,30 +6,19 @@ from __future__ import annotations
 
 import os
 import time
-import unittest
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import holder
 from holder import Holder
-from node import LIMIT_S, Node
-from scraping import scrape
+from node import LIMIT_S
+from scraping import Measured, scrape
 
 OK, MISS = 0, 3
 MIB = 1 << 20
 
 
-class Holding(unittest.TestCase):
-    node: ClassVar[Node]
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.node = Node("--metrics", "127.0.0.1:0")
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        assert cls.node.end() == OK
-
+class Holding(Measured):
     def opened(self, name: str, options: str = "part_bytes=4096") -> Holder:
         held = Holder(self.node.address, name, options)
         self.addCleanup(held.close)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import subprocess
+import unittest
+from typing import ClassVar
 
 from node import LIMIT_S, Node
 
@@ -43,3 +45,17 @@ def scrape(node: Node) -> Scrape:
         check=True,
     )
     return Scrape(done.stdout.decode())
+
+
+class Measured(unittest.TestCase):
+    """Tests of one node that serves its metrics."""
+
+    node: ClassVar[Node]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.node = Node("--metrics", "127.0.0.1:0")
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        assert cls.node.end() == 0

@@ -15,7 +15,7 @@ import unittest
 from typing import Any, ClassVar
 
 from node import LIMIT_S, WEFT, Node, weft
-from scraping import Scrape, scrape
+from scraping import Measured, Scrape, scrape
 
 OK, FAILED, USAGE, MISS = range(4)
 
@@ -25,17 +25,7 @@ def connected(node: Node) -> http.client.HTTPConnection:
     return http.client.HTTPConnection(host, int(port), timeout=LIMIT_S)
 
 
-class Metrics(unittest.TestCase):
-    node: ClassVar[Node]
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.node = Node("--metrics", "127.0.0.1:0")
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        assert cls.node.end() == OK
-
+class Metrics(Measured):
     def test_every_metric_has_help_a_type_and_a_name_of_the_field(self) -> None:
         self.node.json("put", "m/names", "-", "--name", "n", stdin=b"x")
         got = scrape(self.node)

@@ -4,7 +4,7 @@ first, or loud on the second, is itself a violation.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 
 import layers
@@ -109,3 +109,21 @@ def missed(all_rules: list[tuple[str, Rule]]) -> Iterator[str]:
     for name, rule in all_rules:
         if rule not in covered:
             yield f"{HERE}: nothing is planted for: {name}"
+
+
+def unnoticed(
+    judge: Callable[[list[File]], list[str]], edits: list[tuple[str, str, str]], files: list[File]
+) -> list[str]:
+    """Of edits, each a path, a text in it and another in its place, those of which judge says no
+    more than without them.
+    """
+    before = judge(files)
+    unseen = []
+    for path, text, other in edits:
+        changed = [
+            File(file.path, file.text.replace(text, other, 1)) if str(file.path) == path else file
+            for file in files
+        ]
+        if judge(changed) == before:
+            unseen.append(f"{path}:1: '{other}' instead of '{text}' is not noticed")
+    return unseen

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from planted import unnoticed
 from rules import File
 
 PAGE = "tests/README.md"
@@ -132,12 +133,4 @@ def blind(files: list[File]) -> list[str]:
         ("tests/hostile/run.py", "TESTS = [\n", "TESTS = [\n    another,\n"),
         ("tests/models/view.pml", "DROP_", "DROP_another_"),
     ]
-    unseen = []
-    for path, text, other in planted:
-        changed = [
-            File(file.path, file.text.replace(text, other, 1)) if str(file.path) == path else file
-            for file in files
-        ]
-        if len(missing(changed)) == len(missing(files)):
-            unseen.append(f"{path}:1: '{other}' instead of '{text}' is not noticed")
-    return unseen
+    return unnoticed(missing, planted, files)
