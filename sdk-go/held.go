@@ -86,7 +86,7 @@ func (h *held) begin() (ended uint64, ours bool) {
 	return ended, atomic.CompareAndSwapUint64(&h.look.Handle, word, taken)
 }
 
-// takeAnother gives a held that is the caller's, where that of the place is somebody's, or none yet.
+// takeAnother gives a held that is the caller's, where the place's is somebody's or not made yet.
 func takeAnother(at int) *held {
 	if places[at].next.Load() != nil {
 		h := helds.Get().(*held)
