@@ -169,7 +169,7 @@ class Cache {
     void rebalance(uint64_t now);
     Status drop(const std::string& name, uint64_t now);
     static SpaceReport report(Space& space);
-    nlohmann::json processes(const Grants& grants) const;
+    nlohmann::json processes(const Grants& grants, uint64_t now) const;
     std::map<uint32_t, Holding> holdings(Space& space) const;
     std::string name_of(uint32_t session) const;
     nlohmann::json explain(const Grants& grants, const Opening& opening, Space& space,

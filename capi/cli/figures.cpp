@@ -125,7 +125,10 @@ std::string process_text(const Json& process) {
     const auto pid = process.at("pid").get<int64_t>();
     const auto name = process.at("process").get<std::string>();
     if (pid <= 0) return name.empty() ? "of another PID namespace" : name;
-    const std::string apart = process.at("connected").get<bool>() ? "" : ", not connected";
+    const std::string apart =
+        process.at("connected").get<bool>()
+            ? ""
+            : ", not connected for " + std::to_string(process.at("apart_s").get<int64_t>()) + " s";
     return std::to_string(pid) + (name.empty() ? "" : " " + name) + apart;
 }
 

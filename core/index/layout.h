@@ -5,6 +5,7 @@
 // of a slot header never moves and is never anything but a slot header while a reader maps the
 // index; a value of `gen` is never used twice.
 #pragma once
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -81,14 +82,15 @@ struct ReaderPage {
 
 /** A use: a slot (the deepest of a chain), how many ancestors were used with it, and the hint. */
 struct Touch {
+    static constexpr uint32_t kChainMost = 0xfffff;  // blocks of a chain that one use tells of
     uint32_t slot;
     uint32_t length;
     uint32_t hint;
     uint64_t pack() const {
-        return uint64_t{slot} | uint64_t{length & 0xfffff} << 32 | uint64_t{hint} << 60;
+        return uint64_t{slot} | uint64_t{std::min(length, kChainMost)} << 32 | uint64_t{hint} << 60;
     }
     static Touch unpack(uint64_t word) {
-        return {static_cast<uint32_t>(word), static_cast<uint32_t>(word >> 32) & 0xfffff,
+        return {static_cast<uint32_t>(word), static_cast<uint32_t>(word >> 32) & kChainMost,
                 static_cast<uint32_t>(word >> 60) & 3};
     }
 };

@@ -77,7 +77,7 @@ std::string key_text(const Key& key) {
 
 Result<std::string> Cache::query_node(uint32_t session, const std::string& verb, uint64_t now) {
     const Grants& grants = sessions_.at(session).grants;
-    if (verb == "processes") return json{{"processes", processes(grants)}}.dump();
+    if (verb == "processes") return json{{"processes", processes(grants, now)}}.dump();
     json list = json::array();
     for (auto& [name, space] : spaces_) {
         if (rights_on(grants, name) == 0) continue;

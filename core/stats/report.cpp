@@ -110,17 +110,19 @@ std::map<uint32_t, Holding> Cache::holdings(Space& space) const {
 }
 
 /** A row for each process and namespace that it has open, of those that the grants name. */
-json Cache::processes(const Grants& grants) const {
+json Cache::processes(const Grants& grants, uint64_t now) const {
     json rows = json::array();
     for (const auto& [name, space] : spaces_) {
         if (rights_on(grants, name) == 0) continue;
         for (const auto& [session, holding] : holdings(*space)) {
             auto of = sessions_.find(session);
             if (of == sessions_.end()) continue;
+            uint64_t apart = of->second.apart_since;
             rows.push_back({{"session", session},
                             {"pid", of->second.pid},
                             {"process", of->second.name},
-                            {"connected", of->second.apart_since == 0},
+                            {"connected", apart == 0},
+                            {"apart_s", apart == 0 ? 0 : (now - apart) / fabric::kSecond},
                             {"namespace", name},
                             {"openings", holding.openings},
                             {"viewed", holding.viewed.count},

@@ -283,7 +283,7 @@ void Writing::commit(Opening& opening, const Request& request, Reply& reply, uin
     reply.value = count;
     if ((request.flags & WEFT_MORE) == 0) reservations_.erase(request.number);
     // The chain that these blocks continue was used: root last, so that leaves go first.
-    if (tip != kNoSlot) space_.touch({tip, kChainMost, 0}, now);
+    if (tip != kNoSlot) space_.touch({tip, Touch::kChainMost, 0}, now);
     drain(now);
 }
 

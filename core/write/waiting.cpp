@@ -101,7 +101,7 @@ void Writing::begin(const PendingPtr& pending, Opening& opening, uint64_t now) {
             // Deepest first, root last: the order in which a chain is used is the order in which it
             // is kept.
             uint32_t tip = space_.find(all.request.items.back().key, opening.version, now);
-            if (tip != kNoSlot) space_.touch({tip, kChainMost, 0}, now);
+            if (tip != kNoSlot) space_.touch({tip, Touch::kChainMost, 0}, now);
         }
     }
     if (all.left == 0) finish(pending);

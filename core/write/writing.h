@@ -99,7 +99,6 @@ class Ranges {
 
 class Writing {
   public:
-    static constexpr uint32_t kChainMost = 0xfffff;  // as long as a chain can be
     static constexpr uint32_t kQuarantineMax = 64;   // slots of one opening
     static constexpr uint32_t kReservationsMax = 4096;
     static constexpr uint32_t kFollowingMax = 4096;  // blocks that one opening follows

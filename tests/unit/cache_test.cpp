@@ -168,7 +168,7 @@ TEST_CASE("a ring of the longest chains costs its writer its uses, and the node 
     world.pass(10000);
     uint32_t before = space.slots().info(last).touched;
     for (uint32_t i = 0; i < kTouchRecords; i++) {
-        Touch use = i + 1 < kTouchRecords ? Touch{tip, Writing::kChainMost, 0} : Touch{last, 1, 0};
+        Touch use = i + 1 < kTouchRecords ? Touch{tip, Touch::kChainMost, 0} : Touch{last, 1, 0};
         client.page->touches[i].store_relaxed(use.pack());
     }
     client.page->touch_count.store_release(kTouchRecords);
@@ -258,11 +258,20 @@ TEST_CASE("what a session holds stays while its process has no connection, which
     auto told = [&](const char* words) { return rows().find(words) != std::string::npos; };
     CHECK(!told("\"connected\":false"));
     world.cache.set_connected(session, false, world.time);
-    world.pass(1000);
+    world.pass(12000);
     CHECK(told("\"connected\":false,\"namespace\":\"a/held\""));
+    CHECK(told("\"apart_s\":12,"));
     CHECK(told("\"connected\":true"));  // the other one
     world.cache.set_connected(session, true, world.time);
     CHECK(!told("\"connected\":false"));
     world.cache.end_session(session, world.time);
     CHECK(!told("a/held"));
+}
+
+TEST_CASE("a use tells of 1,048,575 blocks of a chain at most, and of no fewer for being longer") {
+    for (uint32_t length : {1U, Touch::kChainMost, Touch::kChainMost + 1, UINT32_MAX}) {
+        Touch use = Touch::unpack(Touch{7, length, 3}.pack());
+        CHECK(use.length == std::min(length, Touch::kChainMost));
+        CHECK((use.slot == 7 && use.hint == 3));
+    }
 }

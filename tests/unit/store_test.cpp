@@ -258,6 +258,21 @@ TEST_CASE("what is being dropped or closed is nobody else's to take, and its pla
     looking.end();
 }
 
+TEST_CASE("what an opening that nobody has became is told once, to whoever ends the opening") {
+    World world(500);
+    // Numbers of openings, which are not looked into.
+    auto number = [](uintptr_t of) {
+        return std::shared_ptr<Mapped>(std::shared_ptr<Mapped>(), reinterpret_cast<Mapped*>(of));
+    };
+    std::shared_ptr<Mapped> first = number(1), second = number(2), third = number(3);
+    CHECK(world.store->became(first) == nullptr);
+    CHECK(world.store->reopened(first, second));
+    CHECK(world.store->reopened(second, third));  // the node came and went again
+    CHECK(world.store->became(second) == nullptr);
+    CHECK(world.store->became(first) == third);
+    CHECK(world.store->became(first) == nullptr);
+}
+
 TEST_CASE("who submits copies no block of which it learns that it is longer than inline_bytes") {
     World world(60000);
     Store& store = *world.store;
