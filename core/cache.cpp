@@ -1,15 +1,12 @@
 // Sessions, openings, and the verbs that are not about writing. Queries are in
-// core/stats/query.cpp, the moving of segments in core/space/segments.cpp.
+// core/stats/query.cpp, the moving of segments in core/space/segments.cpp, what outlives a node in
+// core/space/state.cpp.
 #include "core/cache.h"
-
-#include <nlohmann/json.hpp>
 
 #include "capi/weft.h"
 #include "fabric/clock/clock.h"
 
 namespace weft {
-
-using nlohmann::json;
 
 namespace {
 
@@ -46,45 +43,6 @@ Cache::Cache(const CacheOptions& options, fabric::Memory& memory, StateKeeper* k
       next_id_((options.incarnation & 0xffffffff) << 24 | 1) {}
 
 Cache::~Cache() = default;
-
-Status Cache::restore(const std::string& text) {
-    if (text.empty()) return Nothing{};
-    json state = json::parse(text, nullptr, false);
-    try {
-        if (state.at("format") != 1) throw std::out_of_range("format");
-        for (const auto& [name, kept] : state.at("namespaces").items()) {
-            Status named = check_name(name);
-            Result<NamespaceConfig> config = config_from_json(kept.at("config"));
-            if (!named || !config) {
-                return Failure{WEFT_ECORRUPT,
-                               "state: namespace " + name + ": " +
-                                   (named ? config.failure() : named.failure()).message};
-            }
-            Result<Space*> space = create(name, *config, kept.at("floor").get<uint64_t>());
-            if (!space) return space.failure();
-        }
-        if (state.contains("dropped_floors"))
-            dropped_floors_ = state["dropped_floors"].get<std::map<std::string, uint64_t>>();
-    } catch (const std::exception& wrong) {
-        return Failure{WEFT_ECORRUPT, std::string("state: the file is not one of Weft's, or of a "
-                                                  "newer Weft: ") +
-                                          wrong.what()};
-    }
-    return Nothing{};
-}
-
-Status Cache::persist() {
-    if (keeper_ == nullptr) return Nothing{};
-    json all = json::object();
-    for (const auto& [name, space] : spaces_) {
-        all[name] = {{"floor", space->space->floor()}, {"config", to_json(space->space->config())}};
-    }
-    Status kept = keeper_->save(
-        json{{"format", 1}, {"namespaces", all}, {"dropped_floors", dropped_floors_}}.dump(1));
-    if (!kept) return kept;
-    for (const auto& [name, space] : spaces_) space->floor_kept = space->space->floor();
-    return kept;
-}
 
 Result<uint32_t> Cache::begin_session(Process& process, Grants grants, int pid,
                                       const std::string& name) {

@@ -99,7 +99,7 @@ class Ranges {
 
 class Writing {
   public:
-    static constexpr uint32_t kQuarantineMax = 64;   // slots of one opening
+    static constexpr uint32_t kQuarantineMax = 64;  // slots of one opening
     static constexpr uint32_t kReservationsMax = 4096;
     static constexpr uint32_t kFollowingMax = 4096;  // blocks that one opening follows
     static constexpr uint32_t kStockMax = 64;

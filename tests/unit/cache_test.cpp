@@ -205,7 +205,14 @@ TEST_CASE("a damaged file of state is refused in words, whatever stands in it") 
           "{\"format\":1,\"namespaces\":{\"t/m\":{\"floor\":\"x\",\"config\":{}}}}",
           "{\"format\":1,\"namespaces\":{\"t/m\":{\"floor\":1}}}",
           "{\"format\":1,\"namespaces\":{\"no name\":{\"floor\":1,\"config\":{}}}}",
-          "{\"format\":1,\"namespaces\":{},\"dropped_floors\":{\"a\":\"b\"}}"}) {
+          "{\"format\":1,\"namespaces\":{\"t/m\":{\"floor\":1.5,\"config\":{}}}}",
+          "{\"format\":1,\"namespaces\":{\"t/m\":{\"floor\":-1,\"config\":{}}}}",
+          "{\"format\":1,\"namespaces\":{\"t/m\":{\"floor\":1e300,\"config\":{}}}}",
+          "{\"format\":1,\"namespaces\":{},\"dropped_floors\":{\"a\":\"b\"}}",
+          "{\"format\":1,\"namespaces\":{},\"dropped_floors\":{\"a\":18446744073709551616}}",
+          "{\"format\":1,\"namespaces\":[]}", "{\"format\":1,\"namespaces\":null}",
+          "{\"format\":1,\"namespaces\":{\"t/m\":{\"floor\":1,\"config\":[]}}}",
+          "{\"format\":1,\"namespaces\":{},\"dropped_floors\":[1]}"}) {
         CAPTURE(text);
         World world;
         Status restored = world.cache.restore(text);
