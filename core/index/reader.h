@@ -194,7 +194,9 @@ class IndexReader {
         const SlotHeader& header = slots_[slot];
         // Pairs with the release store of an even gen in Namespace::publish, behind the header.
         uint64_t gen = header.gen.load_acquire();
-        if (odd(gen)) return Check::wrong;  // not there; if it moved, the bucket's sequence tells
+        // Not there; if it moved, the bucket's sequence tells. 0: a header that was never laid out,
+        // or whose stores have not arrived, and whose other words would be those of key 0.
+        if (odd(gen) || gen == 0) return Check::wrong;
         if (cell != nullptr) {
             // Pairs with the node's seq_cst fence between its store of an odd gen and its scan of
             // the cells: one of the two sees the other. From here on the header stays as it is.

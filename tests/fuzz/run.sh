@@ -5,8 +5,8 @@
 # NAME_fuzz FILE.
 # --seed: 1 where none is said, so that a run in CI tries what the last one tried; 0 is another one each time.
 # --merge: the corpus becomes as few as reach what it and all that was found reach together.
-# WEFT_BUILD is the build to test: build/asan where it is unset; build/fuzz-fast, of the preset of that name, tries several times as many inputs,
-# and what it found is tried again under the sanitizers by the next run of the other.
+# WEFT_BUILD is the build to test: build/asan where it is unset; build/fuzz-fast, of the preset of that name, is without the address sanitizer: it
+# tries several times as many inputs, and what it found is tried again under both sanitizers by the next run of the other.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 build=${WEFT_BUILD:-build/asan}

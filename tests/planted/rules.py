@@ -1,7 +1,7 @@
 """Rules of protocols 1 to 4, each with the edit that drops it from what ships. White space does
 not count; what is replaced must stand in its file once. The rules of protocols 2 are dropped in
 tests/sim, where the machine's memory model is played, but for the number of a look-up's tries,
-which is one there."""
+which is one there, and key 0 at version 0, which nobody saves there."""
 
 from __future__ import annotations
 
@@ -119,6 +119,12 @@ RULES = [
         READER,
         "return Look::ask;",
         "return Look::miss;",
+    ),
+    Rule(
+        "a header that was never laid out is no block",
+        READER,
+        "if (odd(gen) || gen == 0) return Check::wrong;",
+        "if (odd(gen)) return Check::wrong;",
     ),
     # 3. Life and death of processes.
     Rule(

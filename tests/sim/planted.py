@@ -68,7 +68,7 @@ PLANTED: dict[str, tuple[str, list[Edit]]] = {
             )
         ],
     ),
-    "gen-odd": (READER, [("if (odd(gen)) return Check::wrong;", "")]),
+    "gen-odd": (READER, [("if (odd(gen) || gen == 0) return Check::wrong;", "")]),
     "hazard-fence": (READER, [(HOLD_FENCE, "cell->store_relaxed(uint64_t{slot} + 1);")]),
     "hazard-gen-again": (READER, [(HOLD_AGAIN, "")]),
     "look-fence": (READER, [("fabric::fence_acquire(); " + LOOK_AGAIN, LOOK_AGAIN)]),

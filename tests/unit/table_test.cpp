@@ -70,6 +70,14 @@ Key key_of(uint64_t number) { return {number * 0x9e3779b97f4a7c15, number}; }
 
 }  // namespace
 
+TEST_CASE("a header that was never laid out is no block, not even key 0 at version 0") {
+    Index index(16);
+    REQUIRE(index.table.insert(hash_key({0, 0}), 3));
+    CHECK(index.look({0, 0}) == kNoSlot);
+    REQUIRE(index.insert(4, {0, 0}));
+    CHECK(index.look({0, 0}) == 4);
+}
+
 TEST_CASE("churn leaves a table as small as its entries need") {
     constexpr uint32_t kCount = 10'000;
     Index index(kCount + 16);
