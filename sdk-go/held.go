@@ -14,8 +14,8 @@ package weft
 //   - A held is whose CompareAndSwap made its handle `taken`, then the view's whose handle it has,
 //     then nobody's: at 0, or lingering, at the handle's complement. The library never gives a
 //     handle twice, so a View that was released finds another word and does nothing.
-//   - A held lingers only while places refers to it and `lingering` is set: else nothing would end
-//     it.
+//   - A held lingers only while places refers to it and `lingering` is set, for else nothing would
+//     end it, or until release, which let it linger, has seen to that.
 //   - places refers to a held while nobody has it, and at most until the next collection while
 //     somebody does: so one that was forgotten is collected, and its finalizer reports it.
 //   - After it is made Go writes a held by atomic operations alone. It has no Go pointers.
@@ -113,10 +113,12 @@ func (h *held) place() uintptr { return uintptr(unsafe.Pointer(&h.look)) }
 // release ends the view of this handle, unless that is over: at once, or soon where h has a place.
 // Which goroutine lets go, and from which depth of its stack, is all the same.
 func (h *held) release(handle uint64) {
-	if h.isPlaced() {
+	if h.at != pooled {
 		if atomic.CompareAndSwapUint64(&h.look.Handle, handle, ^handle) {
-			endSoon()
-			if !h.isPlaced() { // forgotten meanwhile
+			if !lingering.Load() {
+				endSoon()
+			}
+			if !h.isPlaced() { // forgotten, or never found there
 				h.endLingering()
 			}
 		}
@@ -139,7 +141,7 @@ var ending struct {
 
 // endSoon sees to it that what lingers is ended, in some milliseconds.
 func endSoon() {
-	if !lingering.Load() && !lingering.Swap(true) {
+	if !lingering.Swap(true) {
 		time.AfterFunc(5*time.Millisecond, endAll)
 	}
 }
