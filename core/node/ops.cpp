@@ -230,15 +230,15 @@ void OpRunner::go_on(Operation& operation) {
                                            by_key ? operation.count : 0);
             request.number = by_key ? 0 : op.offset;
             if (by_key) return ask(operation, &OpRunner::settled);
-            if (std::shared_ptr<Mapped> ended = operation.space->take_ended(op.offset)) {
-                ended->reservations.fetch_sub(1);  // pairs with drop_unviewed's load
-                return fail(operation, WEFT_ECLOSED, "the reservation ended with its node");
+            switch (operation.space->hear(op.offset, (op.flags & WEFT_MORE) == 0)) {
+                case Space::Word::ended:
+                    return fail(operation, WEFT_ECLOSED, "the reservation ended with its node");
+                case Space::Word::unknown:
+                    return fail(operation, WEFT_EINVAL, "the reservation is not open",
+                                offsetof(weft_op, offset));
+                case Space::Word::heard:
+                    break;
             }
-            if (!operation.space->knows_reservation(op.offset)) {
-                return fail(operation, WEFT_EINVAL, "the reservation is not open",
-                            offsetof(weft_op, offset));
-            }
-            if ((op.flags & WEFT_MORE) == 0) operation.space->let_go(op.offset);
             return ask(operation, &OpRunner::committed);
         }
         case WEFT_OP_REMOVE: {

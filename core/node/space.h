@@ -145,16 +145,21 @@ class Space {
         std::lock_guard<std::mutex> guard(stock_lock_);
         reservations_.insert(place_of(id), {id, true});
     }
-    bool knows_reservation(uint64_t id) {
+    enum class Word : uint8_t { heard, ended, unknown };
+    /** A caller's word on a reservation. last: it writes there no more, though the node may not
+     * have heard that yet. One look, for adopt may come between two; an ended one is told once. */
+    Word hear(uint64_t id, bool last) {
         std::lock_guard<std::mutex> guard(stock_lock_);
+        auto ended = ended_.find(id);
+        if (ended != ended_.end()) {
+            ended->second->reservations.fetch_sub(1);  // pairs with drop_unviewed's load
+            ended_.erase(ended);
+            return Word::ended;
+        }
         auto found = place_of(id);
-        return found != reservations_.end() && found->id == id;
-    }
-    /** The caller has said that it writes there no more; the node may not have heard it yet. */
-    void let_go(uint64_t id) {
-        std::lock_guard<std::mutex> guard(stock_lock_);
-        auto found = place_of(id);
-        if (found != reservations_.end() && found->id == id) found->written = false;
+        if (found == reservations_.end() || found->id != id) return Word::unknown;
+        if (last) found->written = false;
+        return Word::heard;
     }
     /** True: it was known, and is not any more. */
     bool forget_reservation(uint64_t id) {

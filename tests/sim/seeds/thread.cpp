@@ -26,6 +26,14 @@ std::string told(const weft_op& op, uint64_t version) {
     return text + " at version " + std::to_string(version) + ": ";
 }
 
+/** A process that was stopped in the middle of it is told that it took too long, and asks again. */
+Status close(Store& store, uint32_t space) {
+    Status closed = store.close_namespace(space);
+    for (int again = 0; again < 3 && !closed && closed.failure().code == WEFT_ETIMEOUT; again++)
+        closed = store.close_namespace(space);
+    return closed;
+}
+
 }  // namespace
 
 Thread::Thread(Client& client, uint32_t number)
@@ -169,7 +177,7 @@ void Thread::reopen(Place& place) {
     }
     Status closed = [&] {
         Closing closing;
-        return store_.close_namespace(place.opened.space);
+        return close(store_, place.opened.space);
     }();
     if (!closed) machine().fail("P8: a namespace does not close: " + closed.failure().message);
     if (!open(place)) machine().trace("gives up");
@@ -184,7 +192,7 @@ void Thread::finish() {
     store_.destroy_queue(queue_);
     machine().process().closing++;
     for (const Place& place : places_) {
-        Status closed = store_.close_namespace(place.opened.space);
+        Status closed = close(store_, place.opened.space);
         if (!closed && closed.failure().code != WEFT_ECLOSED)
             machine().fail("P8: a namespace does not close: " + closed.failure().message);
     }
