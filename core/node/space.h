@@ -149,10 +149,12 @@ class Space {
     /** A caller's word on a reservation. last: it writes there no more, though the node may not
      * have heard that yet. One look, for adopt may come between two; an ended one is told once. */
     Word hear(uint64_t id, bool last) {
+        std::shared_ptr<Mapped> of;  // may be unmapped with it, behind the lock
         std::lock_guard<std::mutex> guard(stock_lock_);
         auto ended = ended_.find(id);
         if (ended != ended_.end()) {
-            ended->second->reservations.fetch_sub(1);  // pairs with drop_unviewed's load
+            of = std::move(ended->second);
+            of->reservations.fetch_sub(1);  // pairs with drop_unviewed's load
             ended_.erase(ended);
             return Word::ended;
         }

@@ -20,6 +20,7 @@ SERVER = "core/node/server.cpp"
 SERVING = "core/node/serving.cpp"
 READER = "core/index/reader.h"
 CONNECTION = "core/node/connection.cpp"
+SPACE = "core/node/space.h"
 
 
 class Rule(NamedTuple):
@@ -127,6 +128,12 @@ RULES = [
         "if (odd(gen)) return Check::wrong;",
     ),
     # 3. Life and death of processes.
+    Rule(
+        "whether a reservation is open or ended with its node is one look",
+        SPACE,
+        "return Word::ended; }",
+        "return Word::ended; } stock_lock_.unlock(); stock_lock_.lock();",
+    ),
     Rule(
         "what a process holds ends with the process, not with its connection",
         SERVER,
