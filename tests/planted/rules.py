@@ -132,7 +132,8 @@ RULES = [
         "whether a reservation is open or ended with its node is one look",
         SPACE,
         "return Word::ended; }",
-        "return Word::ended; } stock_lock_.unlock(); stock_lock_.lock();",
+        "return Word::ended; } stock_lock_.unlock(); "
+        "for (int i = 0; i < 200; i++) number_.load(); stock_lock_.lock();",
     ),
     Rule(
         "what a process holds ends with the process, not with its connection",
