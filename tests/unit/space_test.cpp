@@ -14,7 +14,7 @@ TEST_CASE("a word on a reservation is heard, or ended, while the node's next inc
     for (int i = 0; i < 2; i++)
         mapped[i] = std::make_shared<Mapped>(i + 1, NamespaceConfig(), 0, index, &pages[i]);
     Space space(1, "t/m", "", mapped[0]);
-    constexpr uint64_t kRounds = 20'000;
+    constexpr uint64_t kRounds = 4'000;
     std::atomic<uint64_t> begun{0};
     std::atomic<uint64_t> adopted{0};
     std::thread link([&] {
